@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+#include "libbus/wire/sockio.h"
+
+#include <errno.h>
+#include <linux/sockios.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "libbus/wire/fdqueue.h"
+
+/* Big enough for the kernel's maximum, so that MSG_CTRUNC can only mean that our
+ * own table is full or that a security module refused. */
+union control {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE(FDS_MAX * sizeof(int))];
+};
+
+/* The fds of all SCM_RIGHTS messages, at most FDS_MAX; returns their number. */
+static unsigned collect(struct msghdr *message, int *fd)
+{
+    unsigned count = 0;
+
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        /* Whole fds only: the length may include padding. */
+        unsigned n = (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+        memcpy(fd + count, CMSG_DATA(c), n * sizeof(int));
+        count += n;
+    }
+    return count;
+}
+
+ssize_t sockio_recv(int fd, void *buffer, size_t size, struct fds **ret_fds)
+{
+    union control control;
+    struct iovec iov = {buffer, size};
+    struct msghdr message = {
+        .msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = control.bytes,
+        .msg_controllen = sizeof(control.bytes),
+    };
+    ssize_t n;
+
+    do {
+        n = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return -errno;
+
+    bool truncated = message.msg_flags & MSG_CTRUNC;
+    if (message.msg_controllen == 0 && !truncated) {
+        *ret_fds = NULL;
+        return n;
+    }
+
+    int received[FDS_MAX];
+    unsigned count = collect(&message, received);
+    struct fds *fds = NULL;
+    if (count > 0 || truncated) {
+        fds = fds_new(received, count);
+        if (!fds) {
+            for (unsigned i = 0; i < count; i++)
+                close(received[i]);
+            return -ENOMEM;
+        }
+        fds->truncated = truncated;
+    }
+    *ret_fds = fds;
+    return n;
+}
+
+ssize_t sockio_send(int fd, const struct iovec *iov, size_t count, const struct fds *fds)
+{
+    union control control;
+    struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = count};
+    ssize_t n;
+
+    if (fds) {
+        size_t size = fds->count * sizeof(int);
+        memset(&control, 0, CMSG_SPACE(size));
+        control.header.cmsg_level = SOL_SOCKET;
+        control.header.cmsg_type = SCM_RIGHTS;
+        control.header.cmsg_len = CMSG_LEN(size);
+        memcpy(CMSG_DATA(&control.header), fds->fd, size);
+        message.msg_control = control.bytes;
+        message.msg_controllen = CMSG_SPACE(size);
+    }
+    do {
+        n = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    } while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+int sockio_is_drained(int fd)
+{
+    int unread;
+
+    if (ioctl(fd, SIOCOUTQ, &unread) < 0)
+        return -errno;
+    /* The kernel gives an skb's last unit back only after it has woken us, so 1
+     * may be left of what has been read (sock_wfree() in net/core/sock.c). */
+    return unread <= 1;
+}
