@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+#include "busd/args.h"
+
+#include <stddef.h>
+#include <stdio.h>
+
+#include "libbus/base/macros.h"
+#include "libbus/wire/grammar.h"
+
+enum arg_kind {
+    KIND_DESTINATION, /* a unique or well-known name, or "bus" */
+    KIND_PATTERN,
+    KIND_TYPE,
+    KIND_INTEGER,
+    KIND_BOOLEAN,
+};
+
+static const char *const kind_names[] = {
+    [KIND_DESTINATION] = "name", [KIND_PATTERN] = "pattern", [KIND_TYPE] = "message type",
+    [KIND_INTEGER] = "integer",  [KIND_BOOLEAN] = "boolean",
+};
+
+static const struct {
+    const char *key;
+    enum arg_kind kind;
+    size_t offset;
+} table[] = {
+    {"name", KIND_DESTINATION, offsetof(struct args, name)},
+    {"topic", KIND_PATTERN, offsetof(struct args, topic)},
+    {"sender", KIND_DESTINATION, offsetof(struct args, sender)},
+    {"subscription", KIND_INTEGER, offsetof(struct args, subscription)},
+    {"queue", KIND_BOOLEAN, offsetof(struct args, queue)},
+    {"replace", KIND_BOOLEAN, offsetof(struct args, replace)},
+    {"allow_replacement", KIND_BOOLEAN, offsetof(struct args, allow_replacement)},
+    {"type", KIND_TYPE, offsetof(struct args, type)},
+    {"from", KIND_DESTINATION, offsetof(struct args, from)},
+    {"to", KIND_DESTINATION, offsetof(struct args, to)},
+};
+
+static const char *set_text(struct args *args, size_t i, json_t *value)
+{
+    struct span text = {json_string_value(value), json_string_length(value)};
+    void *field = (char *)args + table[i].offset;
+
+    if (!json_is_string(value))
+        return "it must be a string";
+    if (table[i].kind == KIND_TYPE) {
+        *(enum message_type *)field = message_type_from_name(text);
+        return args->type ? NULL : "it must be call, reply, error, event or cancel";
+    }
+    *(struct span *)field = text;
+    return table[i].kind == KIND_PATTERN ? grammar_check_pattern(text, NULL)
+                                         : grammar_check_destination(text, NULL);
+}
+
+/* NULL, or what is wrong with the value. */
+static const char *set_value(struct args *args, size_t i, json_t *value)
+{
+    void *field = (char *)args + table[i].offset;
+
+    switch (table[i].kind) {
+    case KIND_BOOLEAN:
+        *(bool *)field = json_is_true(value);
+        return json_is_boolean(value) ? NULL : "it must be true or false";
+    case KIND_INTEGER:
+        *(uint64_t *)field = (uint64_t)json_integer_value(value);
+        return json_integer_value(value) > 0 ? NULL : "it must be an integer of at least 1";
+    default:
+        return set_text(args, i, value);
+    }
+}
+
+static size_t find(const char *key)
+{
+    size_t i = 0;
+
+    while (i < ARRAY_SIZE(table) && strcmp(table[i].key, key) != 0)
+        i++;
+    return i;
+}
+
+static bool read_tree(struct args *args, unsigned takes, unsigned needs,
+                      char reason[ARGS_REASON_SIZE])
+{
+    unsigned missing = needs;
+    const char *key;
+    json_t *value;
+
+    json_object_foreach(args->tree, key, value)
+    {
+        size_t i = find(key);
+        if (i == ARRAY_SIZE(table) || !(takes & 1u << i)) {
+            CLEANUP(text_deinit) struct text known = TEXT_INIT;
+            args_describe(&known, takes, needs);
+            snprintf(reason, ARGS_REASON_SIZE, "there is no argument '%.100s': there are %s", key,
+                     known.failed ? "others" : known.data);
+            return false;
+        }
+        const char *wrong = set_value(args, i, value);
+        if (wrong) {
+            snprintf(reason, ARGS_REASON_SIZE, "argument '%s': %s", key, wrong);
+            return false;
+        }
+        missing &= ~(1u << i);
+    }
+    if (missing) {
+        size_t i = (size_t)__builtin_ctz(missing);
+        snprintf(reason, ARGS_REASON_SIZE, "argument '%s' (%s) is missing", table[i].key,
+                 kind_names[table[i].kind]);
+        return false;
+    }
+    return true;
+}
+
+int args_parse(struct args *ret_args, struct span body, unsigned takes, unsigned needs,
+               char reason[ARGS_REASON_SIZE])
+{
+    struct args args = {0};
+    json_error_t error;
+
+    args.tree = body.size > 0 ? json_loadb(body.data, body.size,
+                                           JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error)
+                              : json_object();
+    if (!args.tree) {
+        /* The scanner has passed it: what is left is a duplicate key, a number too
+         * large for 64 bits or \u0000. */
+        snprintf(reason, ARGS_REASON_SIZE, "%s",
+                 body.size > 0 ? error.text : "there is no memory for them");
+        return WIRE_INVALID_ARGUMENTS;
+    }
+    if (json_is_null(args.tree)) {
+        json_decref(args.tree);
+        args.tree = json_object();
+    }
+    if (!json_is_object(args.tree))
+        snprintf(reason, ARGS_REASON_SIZE, "the body must be an object");
+    else if (read_tree(&args, takes, needs, reason)) {
+        *ret_args = args;
+        return 0;
+    }
+    args_deinit(&args);
+    return WIRE_INVALID_ARGUMENTS;
+}
+
+void args_deinit(struct args *args)
+{
+    json_decref(TAKE(args->tree));
+}
+
+void args_describe(struct text *text, unsigned takes, unsigned needs)
+{
+    const char *separator = "";
+
+    text_append_string(text, "{");
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        if (!(takes & 1u << i))
+            continue;
+        text_printf(text, "%s\"%s\":\"%s%s\"", separator, table[i].key, kind_names[table[i].kind],
+                    needs & 1u << i ? "" : ", optional");
+        separator = ",";
+    }
+    text_append_string(text, "}");
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The daemon as a whole: owns the loop, the hub and the listeners, lets clients in,
+ * and does once a turn, before the loop waits, what is done once a turn: deadlines,
+ * the end of doomed peers, and the writing of all queues.
+ */
+#ifndef BUSD_BROKER_H
+#define BUSD_BROKER_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+#include <uv.h>
+
+#include "busd/config.h"
+#include "busd/hub.h"
+
+/* How long SIGTERM waits for clients to read what is queued for them. */
+#define BROKER_DRAIN_MS 10000
+
+struct broker {
+    uv_loop_t loop;
+    uv_prepare_t prepare;
+    uv_timer_t deadline_timer;
+    uv_timer_t drain_timer;
+    uv_signal_t signals[2];
+    uint64_t armed; /* when the deadline timer is due; UINT64_MAX: it is not */
+    bool draining;
+    struct log *log;
+    struct list listeners;
+    struct hub hub;
+};
+
+/* 0 or -errno; the log says why. The log is borrowed. */
+int broker_init(struct broker *broker, struct log *log, const struct config *config);
+
+/* 0 or -errno; the log says why. */
+int broker_listen(struct broker *broker, const char *address, mode_t mode);
+
+/* Serves until SIGTERM or SIGINT, then drains. */
+void broker_run(struct broker *broker);
+
+/* Before broker_run(), or after it. */
+void broker_deinit(struct broker *broker);
+
+#endif

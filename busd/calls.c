@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+#include "busd/calls.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* Beyond this many, ended calls are freed. */
+#define SPARE_MAX 1024
+
+void calls_init(struct calls *calls, struct deadlines *deadlines)
+{
+    *calls = (struct calls){.deadlines = deadlines};
+    hash_init(&calls->table);
+    list_init(&calls->spare);
+}
+
+void calls_deinit(struct calls *calls)
+{
+    hash_deinit(&calls->table);
+    LIST_FOREACH_SAFE (node, &calls->spare)
+        free(LIST_ENTRY(node, struct call, by_caller));
+}
+
+void call_party_init(struct call_party *party)
+{
+    *party = (struct call_party){0};
+    list_init(&party->made);
+    list_init(&party->received);
+}
+
+static uint64_t call_hash(const struct calls *calls, const struct call_party *caller, uint64_t id)
+{
+    uint64_t key[2] = {(uintptr_t)caller, id};
+
+    return hash_of(&calls->table, key, sizeof(key));
+}
+
+static struct call *find(const struct calls *calls, const struct call_party *caller, uint64_t id,
+                         uint64_t hash)
+{
+    HASH_FOREACH (node, &calls->table, hash) {
+        struct call *call = CONTAINER_OF(node, struct call, node);
+        if (call->caller == caller && call->id == id)
+            return call;
+    }
+    return NULL;
+}
+
+static struct call *call_new(struct calls *calls)
+{
+    struct list *spare = list_first(&calls->spare);
+
+    if (!spare)
+        return malloc(sizeof(struct call));
+    list_remove(spare);
+    calls->spare_count--;
+    return LIST_ENTRY(spare, struct call, by_caller);
+}
+
+static void call_free(struct calls *calls, struct call *call)
+{
+    if (calls->spare_count >= SPARE_MAX) {
+        free(call);
+        return;
+    }
+    list_prepend(&calls->spare, &call->by_caller);
+    calls->spare_count++;
+}
+
+int calls_add(struct calls *calls, struct call_party *caller, struct call_party *callee,
+              uint64_t id, uint64_t at, size_t max)
+{
+    uint64_t hash = call_hash(calls, caller, id);
+
+    if (find(calls, caller, id, hash))
+        return WIRE_INVALID_MESSAGE;
+    if (caller->made_count >= max)
+        return WIRE_LIMIT_EXCEEDED;
+
+    struct call *call = call_new(calls);
+    if (!call)
+        return -ENOMEM;
+    *call = (struct call){.caller = caller, .callee = callee, .id = id};
+    list_init(&call->by_caller);
+    if (hash_add(&calls->table, &call->node, hash) < 0) {
+        call_free(calls, call);
+        return -ENOMEM;
+    }
+    deadline_init(&call->deadline);
+    if (at > 0)
+        deadlines_add(calls->deadlines, &call->deadline, at);
+    list_append(&caller->made, &call->by_caller);
+    list_append(&callee->received, &call->by_callee);
+    caller->made_count++;
+    callee->received_count++;
+    return 0;
+}
+
+struct call *calls_find(const struct calls *calls, const struct call_party *caller, uint64_t id)
+{
+    return find(calls, caller, id, call_hash(calls, caller, id));
+}
+
+void calls_remove(struct calls *calls, struct call *call)
+{
+    hash_remove(&calls->table, &call->node);
+    deadlines_remove(calls->deadlines, &call->deadline);
+    list_remove(&call->by_caller);
+    list_remove(&call->by_callee);
+    call->caller->made_count--;
+    call->callee->received_count--;
+    call_free(calls, call);
+}
+
+struct call *calls_pop_expired(struct calls *calls, uint64_t now)
+{
+    return CONTAINER_OF(deadlines_pop(calls->deadlines, now), struct call, deadline);
+}

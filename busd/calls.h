@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The calls that wait for an answer: (caller, id) → callee. Pure: it knows neither
+ * sockets nor JSON nor peers. A `struct call_party` is embedded in a peer, which
+ * can be caller of some calls and callee of others.
+ *
+ * Adding, finding and removing are O(1). Ended calls are kept for reuse, so that
+ * steady traffic allocates nothing.
+ */
+#ifndef BUSD_CALLS_H
+#define BUSD_CALLS_H
+
+#include <stdint.h>
+
+#include "busd/deadlines.h"
+#include "libbus/base/hash.h"
+#include "libbus/base/list.h"
+#include "libbus/wire/errors.h"
+
+struct calls {
+    struct hash table;
+    struct list spare;
+    size_t spare_count;
+    struct deadlines *deadlines;
+};
+
+struct call_party {
+    struct list made;     /* struct call.by_caller */
+    struct list received; /* struct call.by_callee */
+    size_t made_count;
+    size_t received_count;
+};
+
+struct call {
+    struct hash_node node;
+    struct list by_caller;
+    struct list by_callee;
+    struct call_party *caller;
+    struct call_party *callee;
+    uint64_t id;
+    struct deadline deadline;
+};
+
+/* `deadlines` is borrowed and must outlive the calls; the calls are the only ones
+ * in it. */
+void calls_init(struct calls *calls, struct deadlines *deadlines);
+void calls_deinit(struct calls *calls); /* asserts that no call is left */
+
+void call_party_init(struct call_party *party);
+
+/* `at`: the deadline in milliseconds on the wheel's clock, 0 for none. 0,
+ * WIRE_INVALID_MESSAGE (the caller has such an id outstanding),
+ * WIRE_LIMIT_EXCEEDED beyond `max` calls of the caller, or -ENOMEM. */
+int calls_add(struct calls *calls, struct call_party *caller, struct call_party *callee,
+              uint64_t id, uint64_t at, size_t max);
+
+/* NULL if there is none. */
+struct call *calls_find(const struct calls *calls, const struct call_party *caller, uint64_t id);
+
+void calls_remove(struct calls *calls, struct call *call);
+
+/* A call whose deadline is at or before `now`, still to be removed; or NULL. */
+struct call *calls_pop_expired(struct calls *calls, uint64_t now);
+
+#endif

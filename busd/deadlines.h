@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A hierarchical timer wheel over milliseconds: adding and removing a deadline
+ * are O(1), whatever their number (Varghese and Lauck 1987). Pure: it has no
+ * clock; the caller says what time it is, and asks when to come again.
+ *
+ * A `struct deadline` is embedded in the object it belongs to; the wheel never
+ * owns it. Six levels of 64 slots reach 2^36 ms, two years; what lies beyond
+ * waits in the last slot and is looked at again from there.
+ */
+#ifndef BUSD_DEADLINES_H
+#define BUSD_DEADLINES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "libbus/base/list.h"
+
+#define DEADLINES_LEVELS    6
+#define DEADLINES_SLOT_BITS 6
+#define DEADLINES_SLOTS     (1 << DEADLINES_SLOT_BITS)
+
+struct deadline {
+    struct list link;
+    uint64_t at; /* milliseconds on the caller's clock */
+    unsigned char level;
+    unsigned char slot;
+};
+
+struct deadlines {
+    uint64_t now; /* everything before it has been handed out */
+    size_t count;
+    uint64_t occupied[DEADLINES_LEVELS]; /* a bit per slot that is not empty */
+    struct list slots[DEADLINES_LEVELS][DEADLINES_SLOTS];
+    struct list expired;
+};
+
+void deadlines_init(struct deadlines *deadlines, uint64_t now);
+
+/* `deadline` must be in no wheel. One that has passed expires at the next pop. */
+void deadlines_add(struct deadlines *deadlines, struct deadline *deadline, uint64_t at);
+
+/* Does nothing to one that is in no wheel (after deadline_init or removal). */
+void deadlines_remove(struct deadlines *deadlines, struct deadline *deadline);
+
+void deadline_init(struct deadline *deadline);
+
+/* The next deadline that is at or before `now`, taken out of the wheel; NULL if
+ * there is none. `now` never goes backwards. */
+struct deadline *deadlines_pop(struct deadlines *deadlines, uint64_t now);
+
+/* A time not after the earliest deadline, to come again at: exact within 64 ms,
+ * coarser but never late beyond. UINT64_MAX if there is none. */
+uint64_t deadlines_next(const struct deadlines *deadlines);
+
+#endif

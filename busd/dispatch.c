@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT */
+#include "busd/dispatch.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "busd/driver.h"
+#include "libbus/base/macros.h"
+
+/* -------------------------------------------------------------- events */
+
+/* More than one peer owns a name that guards the topic: nobody may publish it. */
+static const char guard_nobody;
+
+/* Who alone may publish a topic: the owner of every well-known name that is the
+ * topic or a prefix of it; NULL if there is none. */
+static const void *find_guard(struct hub *hub, struct span topic)
+{
+    const void *guard = NULL;
+
+    for (size_t i = 0; i <= topic.size; i++) {
+        if (i < topic.size && topic.data[i] != '.')
+            continue;
+        struct name *name = names_find(&hub->names, (struct span){topic.data, i});
+        if (!name)
+            continue;
+        const void *owner = name_get_owner(name);
+        if (guard && guard != owner)
+            return &guard_nobody;
+        guard = owner;
+    }
+    return guard;
+}
+
+static void dispatch_event(struct hub *hub, struct peer *sender, const struct envelope *envelope,
+                           struct fds *fds)
+{
+    if (grammar_is_reserved(envelope->topic)) {
+        deliver_error(hub, sender, envelope, WIRE_ACCESS_DENIED,
+                      "topics that begin with 'bus' are the bus's own");
+        return;
+    }
+    struct route *route = topics_route(&hub->topics, envelope->topic);
+    if (!route) {
+        peer_doom(sender, "out of memory for its events");
+        return;
+    }
+    if (route->guard_generation != hub->names.generation) {
+        route->guard = find_guard(hub, envelope->topic);
+        route->guard_generation = hub->names.generation;
+    }
+    if (route->guard && route->guard != &sender->names) {
+        deliver_error(hub, sender, envelope, WIRE_ACCESS_DENIED,
+                      "'%.*s' is guarded: only the owner of the name it begins with may publish it",
+                      SPAN_ARGS(envelope->topic));
+        return;
+    }
+    if (!envelope_has(envelope, KEY_TO)) {
+        deliver_event(hub, sender, route, envelope, fds);
+        return;
+    }
+
+    struct peer *receiver = hub_find_peer(hub, envelope->to);
+    if (!receiver)
+        deliver_error(hub, sender, envelope, WIRE_NAME_UNKNOWN,
+                      span_equal(envelope->to, SPAN("bus")) ? "the bus takes no events"
+                                                            : "nobody owns '%.*s'",
+                      SPAN_ARGS(envelope->to));
+    else if (deliver_message(hub, sender, receiver, envelope, fds, DELIVER_EVENT) < 0)
+        peer_doom(sender, "out of memory for its events");
+}
+
+/* --------------------------------------------------------------- calls */
+
+/* The deadline of a call on the wheel's clock, 0 for none. */
+static uint64_t call_deadline(struct hub *hub, const struct envelope *envelope)
+{
+    uint64_t timeout =
+        envelope_has(envelope, KEY_TIMEOUT) ? envelope->timeout : hub->limits.call_timeout;
+
+    return timeout > 0 ? hub_now(hub) + timeout : 0;
+}
+
+/* Remembers who is to answer; an error has been sent if that cannot be. */
+static bool track_call(struct hub *hub, struct peer *caller, struct peer *callee,
+                       const struct envelope *envelope)
+{
+    int r = calls_add(&hub->calls, &caller->calls, &callee->calls, envelope->id,
+                      call_deadline(hub, envelope), hub->limits.calls);
+
+    if (r == WIRE_INVALID_MESSAGE)
+        /* By id it would be taken for the answer to the first one. */
+        deliver_complaint(hub, caller, envelope, NULL, WIRE_INVALID_MESSAGE,
+                          "id: a call of yours with the id %" PRIu64 " is outstanding already",
+                          envelope->id);
+    else if (r == WIRE_LIMIT_EXCEEDED)
+        deliver_error(hub, caller, envelope, WIRE_LIMIT_EXCEEDED,
+                      "%" PRIu64 " calls of yours are outstanding already (calls)",
+                      hub->limits.calls);
+    else if (r < 0)
+        deliver_error(hub, caller, envelope, WIRE_LIMIT_EXCEEDED, "the bus is out of memory");
+    return r == 0;
+}
+
+static void dispatch_call(struct hub *hub, struct peer *caller, const struct envelope *envelope,
+                          struct fds *fds)
+{
+    if (span_equal(envelope->to, SPAN("bus"))) {
+        deliver_to_broker(hub, caller, envelope, fds);
+        driver_dispatch(hub, caller, envelope);
+        return;
+    }
+    struct peer *callee = hub_find_peer(hub, envelope->to);
+    if (!callee) {
+        deliver_error(hub, caller, envelope, WIRE_NAME_UNKNOWN, "nobody owns '%.*s'",
+                      SPAN_ARGS(envelope->to));
+        return;
+    }
+    if (!envelope->no_reply && !track_call(hub, caller, callee, envelope))
+        return;
+
+    int r = deliver_message(hub, caller, callee, envelope, fds, DELIVER_CALL);
+    if (r == 0)
+        return;
+    if (!envelope->no_reply)
+        calls_remove(&hub->calls, calls_find(&hub->calls, &caller->calls, envelope->id));
+    if (r == WIRE_LIMIT_EXCEEDED)
+        deliver_error(hub, caller, envelope, WIRE_LIMIT_EXCEEDED,
+                      "'%.*s' does not read what waits for it", SPAN_ARGS(envelope->to));
+    else
+        deliver_error(hub, caller, envelope, WIRE_LIMIT_EXCEEDED, "the bus is out of memory");
+}
+
+static void dispatch_answer(struct hub *hub, struct peer *callee, const struct envelope *envelope,
+                            struct fds *fds)
+{
+    struct peer *caller = peers_find(&hub->peers, grammar_unique_name(envelope->to));
+    struct call *call = caller ? calls_find(&hub->calls, &caller->calls, envelope->id) : NULL;
+
+    if (!call || call->callee != &callee->calls) {
+        deliver_error(hub, callee, envelope, WIRE_NO_SUCH_CALL, NULL);
+        return;
+    }
+    calls_remove(&hub->calls, call);
+    int r = deliver_message(hub, callee, caller, envelope, fds, DELIVER_ANSWER);
+    if (r != 0)
+        deliver_call_error(hub, caller, envelope->id, WIRE_LIMIT_EXCEEDED,
+                           r > 0 ? "the answer's file descriptors do not fit: read those before"
+                                 : "the bus is out of memory");
+}
+
+/* Ends a call that its callee has not answered. */
+static void abandon_call(struct hub *hub, struct call *call, const char *reason)
+{
+    struct peer *caller = peer_of_party(call->caller);
+    struct peer *callee = peer_of_party(call->callee);
+    uint64_t id = call->id;
+
+    calls_remove(&hub->calls, call);
+    deliver_cancel(hub, caller, callee, id, reason);
+}
+
+static void dispatch_cancel(struct hub *hub, struct peer *caller, const struct envelope *envelope)
+{
+    struct call *call = calls_find(&hub->calls, &caller->calls, envelope->id);
+
+    if (!call) {
+        deliver_error(hub, caller, envelope, WIRE_NO_SUCH_CALL, NULL);
+        return;
+    }
+    abandon_call(hub, call, "cancelled");
+    deliver_call_error(hub, caller, envelope->id, WIRE_CANCELLED, NULL);
+}
+
+void dispatch_deadlines(struct hub *hub, uint64_t now)
+{
+    struct call *call;
+
+    while ((call = calls_pop_expired(&hub->calls, now))) {
+        struct peer *caller = peer_of_party(call->caller);
+        uint64_t id = call->id;
+        abandon_call(hub, call, "timeout");
+        deliver_call_error(hub, caller, id, WIRE_TIMEOUT, NULL);
+    }
+}
+
+/* --------------------------------------------------------------- lines */
+
+/* Counts a line that could not be taken; too many in a row end the client. */
+static void count_invalid(struct hub *hub, struct peer *peer)
+{
+    peer->counters.invalid++;
+    hub->counters.invalid++;
+    if (++peer->invalid_lines >= hub->limits.invalid_lines)
+        peer_doom(peer, "%u invalid lines in a row", peer->invalid_lines);
+}
+
+/* A line that cannot be read may have had fds. When the whole line was JSON, how
+ * many is known; else those that cannot be a later line's are dropped. */
+static void drop_fds(struct peer *peer, const struct line *line, int error,
+                     const struct envelope *envelope)
+{
+    struct fdqueue *queue = &peer->connection.fdqueue;
+    struct fds *fds = NULL;
+
+    if (error == WIRE_INVALID_MESSAGE && envelope_has(envelope, KEY_FDS) &&
+        fdqueue_take(queue, line, envelope->fds, &fds) == FDQUEUE_OK)
+        fds_unref(fds);
+    else
+        fdqueue_skip(queue, line);
+}
+
+static void reject_line(struct hub *hub, struct peer *peer, const struct line *line, int error,
+                        const struct envelope *envelope, const struct envelope_fault *fault)
+{
+    drop_fds(peer, line, error, envelope);
+    deliver_complaint(hub, peer, envelope, &fault->offset, (enum wire_error)error,
+                      fault->key ? "%s: %s" : "%s%s", fault->key ? fault->key : "", fault->reason);
+    count_invalid(hub, peer);
+}
+
+/* The line's fds; false when the line is done with because of them. */
+static bool take_fds(struct hub *hub, struct peer *peer, const struct line *line,
+                     const struct envelope *envelope, struct fds **ret_fds)
+{
+    struct fds *fds = NULL;
+
+    switch (fdqueue_take(&peer->connection.fdqueue, line, envelope->fds, &fds)) {
+    case FDQUEUE_OK:
+        break;
+    case FDQUEUE_TRUNCATED:
+        deliver_error(hub, peer, envelope, WIRE_FD_MISMATCH,
+                      "not all file descriptors could be received");
+        return false;
+    case FDQUEUE_MISMATCH:
+        deliver_complaint(hub, peer, envelope, NULL, WIRE_FD_MISMATCH,
+                          "fds: %" PRIu32 " is not the number of file descriptors that came with "
+                          "the first byte of the line",
+                          envelope->fds);
+        peer_doom(peer, "its file descriptors are out of step with its lines");
+        return false;
+    }
+    if (envelope->fds > hub->limits.fds_per_message) {
+        fds_unref(fds);
+        deliver_error(hub, peer, envelope, WIRE_LIMIT_EXCEEDED,
+                      "fds: a message may have %" PRIu64 " (fds_per_message)",
+                      hub->limits.fds_per_message);
+        return false;
+    }
+    *ret_fds = fds;
+    return true;
+}
+
+void dispatch_line(struct peer *peer, enum lines_result result, const struct line *line)
+{
+    struct hub *hub = hub_of(peer);
+    struct envelope envelope;
+    struct envelope_fault fault;
+    struct fds *fds;
+
+    peer->counters.bytes_received += line->end - line->start;
+    hub->counters.bytes_received += line->end - line->start;
+    if (result == LINES_TOO_LONG) {
+        fdqueue_skip(&peer->connection.fdqueue, line);
+        deliver_complaint(hub, peer, NULL, NULL, WIRE_TOO_LARGE,
+                          "a line may have %" PRIu64
+                          " bytes (message_bytes), this one had %" PRIu64,
+                          hub->limits.message_bytes, line->end - line->start);
+        count_invalid(hub, peer);
+        return;
+    }
+    int r =
+        envelope_parse(&envelope, line->text.data, line->text.size, ENVELOPE_FROM_CLIENT, &fault);
+    if (r != 0) {
+        reject_line(hub, peer, line, r, &envelope, &fault);
+        return;
+    }
+    peer->invalid_lines = 0;
+    peer->counters.received++;
+    hub->counters.received++;
+    if (!take_fds(hub, peer, line, &envelope, &fds))
+        return;
+
+    switch (envelope.type) {
+    case MESSAGE_EVENT:
+        dispatch_event(hub, peer, &envelope, fds);
+        break;
+    case MESSAGE_CALL:
+        dispatch_call(hub, peer, &envelope, fds);
+        break;
+    case MESSAGE_CANCEL:
+        dispatch_cancel(hub, peer, &envelope);
+        break;
+    default:
+        dispatch_answer(hub, peer, &envelope, fds);
+        break;
+    }
+    fds_unref(fds);
+}
+
+void dispatch_goodbye(struct hub *hub, struct peer *peer)
+{
+    struct name_change change;
+
+    monitors_leave(&peer->watcher);
+    topics_leave(&hub->topics, &peer->subscriber);
+    LIST_FOREACH_SAFE (node, &peer->calls.made)
+        abandon_call(hub, LIST_ENTRY(node, struct call, by_caller), "disconnected");
+    while (names_leave(&hub->names, &peer->names, &change))
+        deliver_name_change(hub, &change);
+    LIST_FOREACH_SAFE (node, &peer->calls.received) {
+        struct call *call = LIST_ENTRY(node, struct call, by_callee);
+        struct peer *caller = peer_of_party(call->caller);
+        uint64_t id = call->id;
+        calls_remove(&hub->calls, call);
+        deliver_call_error(hub, caller, id, WIRE_NO_REPLY, NULL);
+    }
+    if (peer->welcome)
+        deliver_peer_change(hub, peer, true);
+}

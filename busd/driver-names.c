@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+#include <inttypes.h>
+
+#include "busd/driver.h"
+#include "libbus/base/macros.h"
+#include "libbus/wire/grammar.h"
+
+/* The argument `name` as one that can be owned. */
+static bool check_well_known(struct driver_call *call)
+{
+    struct span name = call->args.name;
+    const char *wrong = grammar_check_name(name, NULL);
+
+    if (wrong) {
+        driver_fail(call, WIRE_INVALID_ARGUMENTS, "'%.*s' is no well-known name: %s",
+                    SPAN_ARGS(name), wrong);
+        return false;
+    }
+    if (grammar_is_reserved(name)) {
+        driver_fail(call, WIRE_ACCESS_DENIED, "names that begin with 'bus' are the bus's own");
+        return false;
+    }
+    return true;
+}
+
+void driver_request_name(struct driver_call *call)
+{
+    struct hub *hub = call->hub;
+    struct span name = call->args.name;
+    struct name_request request = {call->args.queue, call->args.replace,
+                                   call->args.allow_replacement};
+    struct name_change change;
+    enum name_state state;
+
+    if (!check_well_known(call))
+        return;
+    int r = names_request(&hub->names, &call->caller->names, name, request, hub->limits.names,
+                          &state, &change);
+    if (r == WIRE_NAME_TAKEN) {
+        struct peer *owner = hub_find_peer(hub, name);
+        driver_fail(call, WIRE_NAME_TAKEN, "'%.*s' is owned by %.*s", SPAN_ARGS(name),
+                    SPAN_ARGS(owner ? peer_name(owner) : SPAN("somebody who is leaving")));
+    } else if (r == WIRE_LIMIT_EXCEEDED) {
+        driver_fail(call, WIRE_LIMIT_EXCEEDED, "you have %" PRIu64 " names already (names)",
+                    hub->limits.names);
+    } else if (r < 0) {
+        driver_fail(call, WIRE_LIMIT_EXCEEDED, "the bus is out of memory");
+    } else {
+        /* The event comes before anything that the new owner sends or gets under
+         * the name, so before its reply too. */
+        deliver_name_change(hub, &change);
+        driver_reply(call,
+                     state == NAME_OWNED ? SPAN("{\"state\":\"owner\"}")
+                                         : SPAN("{\"state\":\"queued\"}"),
+                     NULL);
+    }
+}
+
+void driver_release_name(struct driver_call *call)
+{
+    struct hub *hub = call->hub;
+    struct name_change change;
+
+    if (names_release(&hub->names, &call->caller->names, call->args.name, &change) != 0) {
+        driver_fail(call, WIRE_NOT_OWNER, "you neither own '%.*s' nor wait for it",
+                    SPAN_ARGS(call->args.name));
+        return;
+    }
+    deliver_name_change(hub, &change);
+    driver_reply(call, SPAN("{}"), NULL);
+}
+
+static void write_queue(struct text *text, const struct name *name)
+{
+    const char *separator = "";
+    bool owner = true;
+
+    text_append_string(text, ",\"queue\":[");
+    LIST_FOREACH (node, &name->queue) {
+        struct name_claim *claim = LIST_ENTRY(node, struct name_claim, by_name);
+        if (!owner) {
+            text_printf(text, "%s\"%.*s\"", separator,
+                        SPAN_ARGS(peer_name(peer_of_owner(claim->owner))));
+            separator = ",";
+        }
+        owner = false;
+    }
+    text_append_string(text, "]");
+}
+
+static void write_name(struct text *text, const struct name *name)
+{
+    text_printf(text, "{\"name\":\"%.*s\",\"owner\":\"%.*s\"", SPAN_ARGS(name_span(name)),
+                SPAN_ARGS(peer_name(peer_of_owner(name_get_owner(name)))));
+    write_queue(text, name);
+    text_append_string(text, "}");
+}
+
+void driver_list_names(struct driver_call *call)
+{
+    struct hub *hub = call->hub;
+    struct text text = TEXT_INIT;
+    const char *separator = "";
+
+    text_append_string(&text, "{\"names\":[");
+    for (struct hash_node *node = hash_walk(&hub->names.table, NULL); node;
+         node = hash_walk(&hub->names.table, node)) {
+        text_append_string(&text, separator);
+        write_name(&text, CONTAINER_OF(node, struct name, node));
+        separator = ",";
+    }
+    text_append_string(&text, "],\"connections\":[");
+    separator = "";
+    LIST_FOREACH (node, &hub->peers.all) {
+        struct peer *peer = LIST_ENTRY(node, struct peer, link);
+        text_printf(&text, "%s{\"name\":\"%.*s\",\"uid\":%" PRIu32 ",\"pid\":%d}", separator,
+                    SPAN_ARGS(peer_name(peer)), (uint32_t)peer->credentials.uid,
+                    (int)peer->credentials.pid);
+        separator = ",";
+    }
+    text_append_string(&text, "]}");
+    driver_reply_text(call, &text);
+}
+
+void driver_get_name(struct driver_call *call)
+{
+    struct span asked = call->args.name;
+    struct name *name = names_find(&call->hub->names, asked);
+    struct peer *peer = hub_find_peer(call->hub, asked);
+    struct text text = TEXT_INIT;
+
+    if (name) {
+        write_name(&text, name);
+    } else if (peer) {
+        text_printf(&text, "{\"name\":\"%.*s\",\"owner\":\"%.*s\",\"queue\":[]}", SPAN_ARGS(asked),
+                    SPAN_ARGS(asked));
+    } else {
+        driver_fail(call, WIRE_NAME_UNKNOWN, "nobody owns '%.*s'", SPAN_ARGS(asked));
+        return;
+    }
+    driver_reply_text(call, &text);
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+#include <inttypes.h>
+
+#include "busd/driver.h"
+#include "libbus/base/macros.h"
+#include "libbus/wire/grammar.h"
+
+#define NAME_TOPIC "bus.name."
+#define PEER_TOPIC "bus.peer."
+
+/* One pass over the broker's own topics that have a value and match the pattern;
+ * with `receiver` NULL they are only counted. The same pass made twice in a row
+ * meets the same values, because nothing happens in between. */
+struct snapshot {
+    struct hub *hub;
+    struct span pattern;
+    struct peer *receiver;
+    size_t count;
+};
+
+static void visit_value(struct snapshot *snapshot, const struct text *topic,
+                        const struct text *body)
+{
+    if (topic->failed || body->failed || !grammar_matches(snapshot->pattern, text_span(topic)))
+        return;
+    snapshot->count++;
+    if (snapshot->receiver)
+        deliver_notice(snapshot->hub, snapshot->receiver, text_span(topic), text_span(body), true);
+}
+
+static void visit_name(struct snapshot *snapshot, const struct name *name)
+{
+    CLEANUP(text_deinit) struct text topic = TEXT_INIT;
+    CLEANUP(text_deinit) struct text body = TEXT_INIT;
+
+    text_append_string(&topic, NAME_TOPIC);
+    text_append_span(&topic, name_span(name));
+    deliver_name_body(&body, peer_name(peer_of_owner(name_get_owner(name))), (struct span){0});
+    visit_value(snapshot, &topic, &body);
+}
+
+static void visit_peer(struct snapshot *snapshot, const struct peer *peer)
+{
+    CLEANUP(text_deinit) struct text topic = TEXT_INIT;
+    CLEANUP(text_deinit) struct text body = TEXT_INIT;
+
+    text_printf(&topic, PEER_TOPIC "%" PRIu64, peer->id);
+    deliver_peer_body(&body, peer);
+    visit_value(snapshot, &topic, &body);
+}
+
+/* An exact topic is looked up; only a pattern is compared with all there are. */
+static void take_snapshot(struct snapshot *snapshot)
+{
+    struct hub *hub = snapshot->hub;
+    struct span pattern = snapshot->pattern;
+
+    if (span_starts_with(pattern, SPAN(NAME_TOPIC)) && !grammar_has_wildcard(pattern)) {
+        size_t skip = sizeof(NAME_TOPIC) - 1;
+        struct name *name =
+            names_find(&hub->names, (struct span){pattern.data + skip, pattern.size - skip});
+        if (name)
+            visit_name(snapshot, name);
+        return;
+    }
+    for (struct hash_node *node = hash_walk(&hub->names.table, NULL); node;
+         node = hash_walk(&hub->names.table, node))
+        visit_name(snapshot, CONTAINER_OF(node, struct name, node));
+    LIST_FOREACH (node, &hub->peers.all) {
+        struct peer *peer = LIST_ENTRY(node, struct peer, link);
+        if (peer->welcome)
+            visit_peer(snapshot, peer);
+    }
+}
+
+void driver_subscribe(struct driver_call *call)
+{
+    CLEANUP(text_deinit) struct text text = TEXT_INIT;
+    struct hub *hub = call->hub;
+    struct span sender = call->args.sender;
+    struct subscription *subscription;
+
+    int r = topics_subscribe(&hub->topics, &call->caller->subscriber, call->args.topic, sender,
+                             hub->limits.subscriptions, &subscription);
+    if (r == WIRE_LIMIT_EXCEEDED) {
+        driver_fail(call, WIRE_LIMIT_EXCEEDED,
+                    "you have %" PRIu64 " subscriptions already (subscriptions)",
+                    hub->limits.subscriptions);
+        return;
+    }
+    if (r < 0) {
+        driver_fail(call, WIRE_LIMIT_EXCEEDED, "the bus is out of memory");
+        return;
+    }
+
+    /* The reply, then the values there are, then whatever happens from now on: all
+     * in one turn, so that there is neither a gap nor a double. */
+    struct snapshot snapshot = {hub, call->args.topic, NULL, 0};
+    bool has_values = grammar_is_reserved(call->args.topic) &&
+                      (sender.size == 0 || span_equal(sender, SPAN("bus")));
+    if (has_values)
+        take_snapshot(&snapshot);
+    text_printf(&text, "{\"subscription\":%" PRIu64 ",\"retained\":%zu}", subscription->id,
+                snapshot.count);
+    driver_reply(call, text_span(&text), NULL);
+    if (has_values) {
+        snapshot.receiver = call->caller;
+        take_snapshot(&snapshot);
+    }
+}
+
+void driver_unsubscribe(struct driver_call *call)
+{
+    if (topics_unsubscribe(&call->hub->topics, &call->caller->subscriber,
+                           call->args.subscription) != 0) {
+        driver_fail(call, WIRE_NO_SUCH_SUBSCRIPTION, "you have no subscription %" PRIu64,
+                    call->args.subscription);
+        return;
+    }
+    driver_reply(call, SPAN("{}"), NULL);
+}
+
+void driver_monitor(struct driver_call *call)
+{
+    struct hub *hub = call->hub;
+    const struct args *args = &call->args;
+
+    int r = monitors_add(&hub->monitors, &call->caller->watcher, args->type, args->from, args->to,
+                         args->topic, hub->limits.monitors);
+    if (r == WIRE_LIMIT_EXCEEDED) {
+        driver_fail(call, WIRE_LIMIT_EXCEEDED, "you have %" PRIu64 " filters already (monitors)",
+                    hub->limits.monitors);
+        return;
+    }
+    if (r < 0) {
+        driver_fail(call, WIRE_LIMIT_EXCEEDED, "the bus is out of memory");
+        return;
+    }
+    driver_reply(call, SPAN("{}"), NULL);
+}

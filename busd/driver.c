@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+#include "busd/driver.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "libbus/base/macros.h"
+
+static const struct driver_method methods[] = {
+    {"Subscribe", driver_subscribe, ARG_TOPIC | ARG_SENDER, ARG_TOPIC,
+     "Sends the caller the events whose topic matches a pattern"},
+    {"Unsubscribe", driver_unsubscribe, ARG_SUBSCRIPTION, ARG_SUBSCRIPTION,
+     "Ends a subscription of the caller"},
+    {"RequestName", driver_request_name, ARG_NAME | ARG_QUEUE | ARG_REPLACE | ARG_ALLOW_REPLACEMENT,
+     ARG_NAME, "Makes the caller the owner of a name, or puts it in the queue for it"},
+    {"ReleaseName", driver_release_name, ARG_NAME, ARG_NAME,
+     "Gives a name, or the place in its queue, back"},
+    {"ListNames", driver_list_names, 0, 0,
+     "Tells all names with their owners, and all connections"},
+    {"GetName", driver_get_name, ARG_NAME, ARG_NAME, "Tells who owns a name and who waits for it"},
+    {"GetCredentials", driver_get_credentials, ARG_NAME, ARG_NAME,
+     "Tells process, user and groups of a connection, by the kernel's word, with a pidfd"},
+    {"Monitor", driver_monitor, ARG_TYPE | ARG_FROM | ARG_TO | ARG_TOPIC, 0,
+     "Shows the caller the messages that pass, as events bus.monitor"},
+    {"Stats", driver_stats, ARG_NAME, 0, "Tells counters of the bus, or of one connection"},
+    {"Ping", driver_ping, 0, 0, "Answers"},
+    {"GetId", driver_get_id, 0, 0, "Tells the identity of this run of the bus"},
+    {"Introspect", driver_introspect, 0, 0, "Describes these methods"},
+    {0},
+};
+
+const struct driver_method *driver_methods(void)
+{
+    return methods;
+}
+
+static const struct driver_method *find_method(struct span name)
+{
+    const struct driver_method *method = methods;
+
+    while (method->name && !span_is(name, method->name))
+        method++;
+    return method->name ? method : NULL;
+}
+
+void driver_reply(struct driver_call *call, struct span body, struct fds *fds)
+{
+    if (call->id > 0)
+        deliver_reply(call->hub, call->caller, call->id, body, fds);
+}
+
+void driver_fail(struct driver_call *call, enum wire_error error, const char *format, ...)
+{
+    CLEANUP(cleanup_free) char *message = NULL;
+    va_list args;
+
+    if (call->id == 0)
+        return;
+    va_start(args, format);
+    if (vasprintf(&message, format, args) < 0)
+        message = NULL;
+    va_end(args);
+    deliver_call_error(call->hub, call->caller, call->id, error, "%s",
+                       message ? message : wire_error_sentence(error));
+}
+
+void driver_reply_text(struct driver_call *call, struct text *text)
+{
+    if (text->failed)
+        driver_fail(call, WIRE_LIMIT_EXCEEDED, "the bus is out of memory");
+    else
+        driver_reply(call, text_span(text), NULL);
+    text_deinit(text);
+}
+
+void driver_dispatch(struct hub *hub, struct peer *caller, const struct envelope *envelope)
+{
+    struct driver_call call = {hub, caller, envelope->no_reply ? 0 : envelope->id, {0}};
+    const struct driver_method *method = find_method(envelope->method);
+    char reason[ARGS_REASON_SIZE];
+
+    if (!method) {
+        driver_fail(&call, WIRE_METHOD_UNKNOWN,
+                    "the bus has no method '%.*s': Introspect lists those it has",
+                    SPAN_ARGS(envelope->method));
+        return;
+    }
+    if (args_parse(&call.args, envelope->body, method->takes, method->needs, reason) != 0) {
+        driver_fail(&call, WIRE_INVALID_ARGUMENTS, "%s: %s", method->name, reason);
+        return;
+    }
+    method->handler(&call);
+    args_deinit(&call.args);
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The bus's own service, called as "bus": a table of methods (driver.c), whose
+ * handlers stand in driver-names.c, driver-topics.c and driver-info.c by subject.
+ * This is not the hot path: arguments are parsed into a tree.
+ */
+#ifndef BUSD_DRIVER_H
+#define BUSD_DRIVER_H
+
+#include "busd/args.h"
+#include "busd/deliver.h"
+
+struct driver_call {
+    struct hub *hub;
+    struct peer *caller;
+    uint64_t id; /* 0: no reply is wanted */
+    struct args args;
+};
+
+/* Answers the call with driver_reply() or driver_fail(), exactly once. */
+typedef void (*driver_handler)(struct driver_call *call);
+
+struct driver_method {
+    const char *name;
+    driver_handler handler;
+    unsigned takes; /* ARG_… */
+    unsigned needs;
+    const char *description;
+};
+
+/* A call to "bus". */
+void driver_dispatch(struct hub *hub, struct peer *caller, const struct envelope *envelope);
+
+/* Greets a new peer, and tells the others about it. */
+void driver_welcome(struct hub *hub, struct peer *peer);
+
+/* For the handlers. `body` is JSON text; `fds` (NULL: none) are borrowed. */
+void driver_reply(struct driver_call *call, struct span body, struct fds *fds);
+void driver_fail(struct driver_call *call, enum wire_error error, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The body made by `text`, which is emptied; or an error if there was no memory. */
+void driver_reply_text(struct driver_call *call, struct text *text);
+
+/* The table, ended by a row without a name. */
+const struct driver_method *driver_methods(void);
+
+void driver_request_name(struct driver_call *call);
+void driver_release_name(struct driver_call *call);
+void driver_list_names(struct driver_call *call);
+void driver_get_name(struct driver_call *call);
+void driver_subscribe(struct driver_call *call);
+void driver_unsubscribe(struct driver_call *call);
+void driver_monitor(struct driver_call *call);
+void driver_ping(struct driver_call *call);
+void driver_get_id(struct driver_call *call);
+void driver_get_credentials(struct driver_call *call);
+void driver_stats(struct driver_call *call);
+void driver_introspect(struct driver_call *call);
+
+#endif

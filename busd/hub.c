@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+#include "busd/hub.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/random.h>
+
+#include "libbus/base/clock.h"
+#include "libbus/base/macros.h"
+#include "libbus/wire/grammar.h"
+
+static int make_id(char id[HUB_ID_SIZE + 1])
+{
+    unsigned char bytes[HUB_ID_SIZE / 2];
+
+    if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
+        return -errno;
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        snprintf(id + 2 * i, 3, "%02x", bytes[i]);
+    return 0;
+}
+
+int hub_init(struct hub *hub, struct log *log, uv_loop_t *loop,
+             const struct connection_handler *handler, const struct limits *limits)
+{
+    *hub = (struct hub){
+        .log = log, .loop = loop, .limits = *limits, .started = clock_seconds(CLOCK_REALTIME)};
+
+    int r = make_id(hub->id);
+    if (r < 0)
+        return r;
+    r = connection_shared_init(&hub->shared, loop, handler);
+    if (r < 0)
+        return r;
+    peers_init(&hub->peers);
+    names_init(&hub->names);
+    topics_init(&hub->topics);
+    deadlines_init(&hub->deadlines, hub_now(hub));
+    calls_init(&hub->calls, &hub->deadlines);
+    monitors_init(&hub->monitors);
+    chunk_arena_init(&hub->arena);
+    return 0;
+}
+
+void hub_deinit(struct hub *hub)
+{
+    calls_deinit(&hub->calls);
+    topics_deinit(&hub->topics);
+    names_deinit(&hub->names);
+    peers_deinit(&hub->peers);
+    chunk_arena_deinit(&hub->arena);
+    connection_shared_deinit(&hub->shared);
+    text_deinit(&hub->scratch);
+}
+
+struct hub *hub_of(struct peer *peer)
+{
+    return CONTAINER_OF(peer->peers, struct hub, peers);
+}
+
+struct peer *hub_find_peer(struct hub *hub, struct span name)
+{
+    uint64_t id = grammar_unique_name(name);
+
+    if (id > 0)
+        return peers_find(&hub->peers, id);
+    struct name *owned = names_find(&hub->names, name);
+    struct peer *peer = owned ? peer_of_owner(name_get_owner(owned)) : NULL;
+    return peer && !peer->doomed ? peer : NULL;
+}
+
+uint64_t hub_now(const struct hub *hub)
+{
+    return uv_now(hub->loop);
+}
+
+struct peer *peer_of_owner(struct name_owner *owner)
+{
+    return CONTAINER_OF(owner, struct peer, names);
+}
+
+struct peer *peer_of_subscriber(struct subscriber *subscriber)
+{
+    return CONTAINER_OF(subscriber, struct peer, subscriber);
+}
+
+struct peer *peer_of_party(struct call_party *party)
+{
+    return CONTAINER_OF(party, struct peer, calls);
+}
+
+struct peer *peer_of_watcher(struct watcher *watcher)
+{
+    return CONTAINER_OF(watcher, struct peer, watcher);
+}
+
+struct peer *peer_of_connection(struct connection *connection)
+{
+    return CONTAINER_OF(connection, struct peer, connection);
+}

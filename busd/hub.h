@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What routing works with: the peers, the registries, the limits, the counters and
+ * the room for outgoing lines. No behaviour of its own; dispatch, driver and deliver
+ * act on it, the broker owns it.
+ */
+#ifndef BUSD_HUB_H
+#define BUSD_HUB_H
+
+#include <uv.h>
+
+#include "busd/calls.h"
+#include "busd/chunk.h"
+#include "busd/connection.h"
+#include "busd/deadlines.h"
+#include "busd/limits.h"
+#include "busd/monitor.h"
+#include "busd/names.h"
+#include "busd/peer.h"
+#include "busd/topics.h"
+#include "libbus/base/log.h"
+#include "libbus/base/text.h"
+
+#define HUB_ID_SIZE 32
+
+struct hub {
+    struct log *log;
+    struct limits limits;
+    char id[HUB_ID_SIZE + 1]; /* of this run of the bus */
+    double started;           /* seconds of the real-time clock */
+    uv_loop_t *loop;
+    struct connection_shared shared;
+    struct peers peers;
+    struct names names;
+    struct topics topics;
+    struct deadlines deadlines;
+    struct calls calls;
+    struct monitors monitors;
+    struct chunk_arena arena;
+    struct text scratch; /* for lines that the broker itself makes */
+    struct peer_counters counters;
+    uint64_t bytes_sent; /* by connections that are closed */
+};
+
+/* 0 or -errno. Log and loop are borrowed. */
+int hub_init(struct hub *hub, struct log *log, uv_loop_t *loop,
+             const struct connection_handler *handler, const struct limits *limits);
+
+/* Every peer must be gone and the loop have run since. */
+void hub_deinit(struct hub *hub);
+
+struct hub *hub_of(struct peer *peer);
+
+/* The peer that a unique or a well-known name stands for; NULL if there is none. */
+struct peer *hub_find_peer(struct hub *hub, struct span name);
+
+/* Milliseconds on the clock of the deadlines. */
+uint64_t hub_now(const struct hub *hub);
+
+/* NULL is let pass. */
+struct peer *peer_of_owner(struct name_owner *owner);
+struct peer *peer_of_subscriber(struct subscriber *subscriber);
+struct peer *peer_of_party(struct call_party *party);
+struct peer *peer_of_watcher(struct watcher *watcher);
+struct peer *peer_of_connection(struct connection *connection);
+
+#endif

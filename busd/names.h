@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Who owns which well-known name, and who waits for it. Pure: it knows neither
+ * sockets nor JSON nor peers. An owner is a `struct name_owner` that a peer
+ * embeds; what changed is returned as a record, and the caller tells the world.
+ *
+ * A name exists as long as somebody claims it. The first claim in its queue is
+ * the owner's. Looking up, requesting and releasing are O(1) but for finding a
+ * place in the queue of one name.
+ */
+#ifndef BUSD_NAMES_H
+#define BUSD_NAMES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "libbus/base/hash.h"
+#include "libbus/base/list.h"
+#include "libbus/base/span.h"
+#include "libbus/wire/errors.h"
+#include "libbus/wire/grammar.h"
+
+struct names {
+    struct hash table;
+    uint64_t generation; /* grows whenever any name's owner changes */
+};
+
+struct name_owner {
+    struct list claims; /* struct name_claim.by_owner */
+    size_t count;
+};
+
+struct name {
+    struct hash_node node;
+    struct list queue; /* struct name_claim.by_name, the owner first */
+    size_t size;
+    char text[];
+};
+
+struct name_claim {
+    struct list by_name;
+    struct list by_owner;
+    struct name *name;
+    struct name_owner *owner;
+    bool queue;
+    bool allow_replacement;
+};
+
+enum name_state {
+    NAME_OWNED,
+    NAME_QUEUED,
+};
+
+/* What a request or release did. `before` and `after` are the name's owner (NULL:
+ * nobody); when they are the same there is nothing to tell. */
+struct name_change {
+    size_t size;
+    char text[GRAMMAR_NAME_MAX];
+    struct name_owner *before;
+    struct name_owner *after;
+};
+
+struct name_request {
+    bool queue;
+    bool replace;
+    bool allow_replacement;
+};
+
+void names_init(struct names *names);
+void names_deinit(struct names *names); /* asserts that no name is left */
+
+void name_owner_init(struct name_owner *owner);
+
+/* 0 with *ret_state and *ret_change; WIRE_NAME_TAKEN (a place in the queue is given
+ * up when asked again without `queue`); WIRE_LIMIT_EXCEEDED beyond `max` claims of
+ * this owner; -ENOMEM. The name must be valid. */
+int names_request(struct names *names, struct name_owner *owner, struct span name,
+                  struct name_request request, size_t max, enum name_state *ret_state,
+                  struct name_change *ret_change);
+
+/* 0 with *ret_change, or WIRE_NOT_OWNER. */
+int names_release(struct names *names, struct name_owner *owner, struct span name,
+                  struct name_change *ret_change);
+
+/* Gives one of the owner's claims back; false when it has none left. */
+bool names_leave(struct names *names, struct name_owner *owner, struct name_change *ret_change);
+
+/* NULL if nobody claims it. */
+struct name *names_find(const struct names *names, struct span name);
+
+struct name_owner *name_get_owner(const struct name *name);
+
+static inline struct span name_span(const struct name *name)
+{
+    return (struct span){name->text, name->size};
+}
+
+#endif

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What waits to be written to one connection: a list of pieces. Pure: it does not
+ * write; it says what to write next and is told how much has been taken.
+ *
+ * Pieces that lie next to each other in one chunk become one, so that a burst of
+ * events is one copy by the kernel. A piece with fds stays by itself at its
+ * beginning, for its fds go with its first byte.
+ */
+#ifndef BUSD_OUTQ_H
+#define BUSD_OUTQ_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/uio.h>
+
+#include "busd/chunk.h"
+
+struct outq_item {
+    struct outq_item *next;
+    struct piece piece;
+};
+
+/* Items that have been used, for use again by any queue. */
+struct outq_pool {
+    struct outq_item *spare;
+    size_t count;
+};
+
+struct outq {
+    struct outq_item *head;
+    struct outq_item *tail;
+    struct outq_item *unmoved; /* the first that may still lie in a turn's chunk */
+    size_t bytes;
+    unsigned fds;
+};
+
+void outq_pool_init(struct outq_pool *pool);
+void outq_pool_deinit(struct outq_pool *pool);
+
+void outq_init(struct outq *outq);
+
+/* Lets go of all that waits. */
+void outq_deinit(struct outq *outq, struct outq_pool *pool);
+
+/* Takes references of its own to the piece's chunk and fds. 0 or -ENOMEM. */
+int outq_append(struct outq *outq, struct outq_pool *pool, const struct piece *piece);
+
+/* What one sendmsg() should carry: fills at most `max` elements and returns their
+ * number; *ret_fds are to be attached (NULL: none). Borrowed. */
+size_t outq_gather(const struct outq *outq, struct iovec *iov, size_t max,
+                   const struct fds **ret_fds);
+
+/* `size` bytes (more than 0) have been taken by the kernel, and so have the fds of
+ * the first piece. */
+void outq_consume(struct outq *outq, struct outq_pool *pool, size_t size);
+
+/* Takes the first piece, of which nothing has been sent, out of the queue. Its
+ * references are the caller's. */
+void outq_take_first(struct outq *outq, struct outq_pool *pool, struct piece *ret_piece);
+
+/* Moves what is left out of the turn's chunks (chunk_move()). */
+void outq_settle(struct outq *outq);
+
+static inline bool outq_is_empty(const struct outq *outq)
+{
+    return !outq->head;
+}
+
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One client: its connection, who it is, and a small handle for each registry that
+ * knows something of it. Registries store pointers to the handles; who has a handle
+ * climbs to the peer with CONTAINER_OF.
+ *
+ * A peer dies in two phases. peer_doom() can be called from anywhere: it only marks
+ * the peer and links it, so nothing is destroyed under somebody's feet. Once a turn
+ * the broker says goodbye in every registry and closes the connection; the memory
+ * goes in libuv's close callback.
+ */
+#ifndef BUSD_PEER_H
+#define BUSD_PEER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "busd/calls.h"
+#include "busd/connection.h"
+#include "busd/credentials.h"
+#include "busd/monitor.h"
+#include "busd/names.h"
+#include "busd/topics.h"
+#include "libbus/wire/grammar.h"
+
+struct peers {
+    struct hash by_id;
+    struct list all;    /* struct peer.link, in order of connecting */
+    struct list dirty;  /* struct peer.dirty_link: something to be written */
+    struct list doomed; /* struct peer.doomed_link */
+    uint64_t last_id;
+    size_t closing; /* handles that libuv still holds */
+};
+
+/* Events that were dropped since the last notice. */
+struct overflow {
+    uint64_t lost;
+    double since; /* seconds of the real-time clock */
+    unsigned char first_size;
+    unsigned char last_size;
+    char first[GRAMMAR_NAME_MAX];
+    char last[GRAMMAR_NAME_MAX];
+};
+
+struct peer_counters {
+    uint64_t received;
+    uint64_t delivered;
+    uint64_t dropped;
+    uint64_t invalid;
+    uint64_t bytes_received;
+};
+
+struct peer {
+    struct connection connection;
+    struct peers *peers;
+    struct hash_node by_id;
+    struct list link;
+    struct list dirty_link;
+    struct list doomed_link;
+    uint64_t id;
+    char prefix[40]; /* {"sender":":42", as put in front of every line */
+    unsigned char prefix_size;
+    bool doomed;
+    bool welcome;           /* has been greeted, and so is known to others */
+    unsigned invalid_lines; /* in a row */
+    struct credentials credentials;
+    struct name_owner names;
+    struct subscriber subscriber;
+    struct call_party calls;
+    struct watcher watcher;
+    struct overflow *overflow; /* NULL while nothing has been lost */
+    struct peer_counters counters;
+    double since; /* connected, seconds of the real-time clock */
+    char *reason; /* of the doom, NULL for a plain goodbye */
+};
+
+void peers_init(struct peers *peers);
+void peers_deinit(struct peers *peers); /* asserts that no peer is left */
+
+/* Takes the socket and the credentials, on success only. 0 or -errno. */
+int peer_new(struct peers *peers, struct connection_shared *shared, int fd,
+             struct credentials *credentials, size_t message_bytes, struct peer **ret_peer);
+
+/* NULL if there is none. A doomed one is none. */
+struct peer *peers_find(const struct peers *peers, uint64_t id);
+
+/* Marks the peer for its end. Idempotent; the first reason counts. A reason is told
+ * the client and logged; NULL is for one that has left by itself. */
+void peer_doom(struct peer *peer, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Something has been queued, or can be written now. */
+void peer_set_dirty(struct peer *peer);
+
+/* Phase two, after every registry has let go: closes the connection and frees the
+ * peer when libuv has done with it. */
+void peer_close(struct peer *peer);
+
+/* ":42", as it stands in the prefix. */
+static inline struct span peer_name(const struct peer *peer)
+{
+    return (struct span){peer->prefix + sizeof("{\"sender\":\"") - 1,
+                         peer->prefix_size - (sizeof("{\"sender\":\"\",") - 1)};
+}
+
+static inline struct span peer_prefix(const struct peer *peer)
+{
+    return (struct span){peer->prefix, peer->prefix_size};
+}
+
+#endif

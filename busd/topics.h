@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Who subscribes to what: a trie of patterns, and a cache from exact topics to
+ * the subscribers they go to. Pure: it knows neither sockets nor JSON nor peers.
+ * A subscriber is a `struct subscriber` that a peer embeds.
+ *
+ * A route is valid as long as no subscription has come or gone since it was made;
+ * so in steady state an event costs one hash lookup, however many subscriptions
+ * there are. Only a miss walks the trie: one step per segment of the topic for
+ * each of a literal and a `*` branch. The cache is bounded in bytes and drops the
+ * routes built longest ago.
+ */
+#ifndef BUSD_TOPICS_H
+#define BUSD_TOPICS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "libbus/base/hash.h"
+#include "libbus/base/list.h"
+#include "libbus/base/span.h"
+#include "libbus/wire/errors.h"
+
+#define TOPICS_CACHE_BYTES (16u << 20)
+
+struct topic_node;
+
+struct topics {
+    struct topic_node *root;
+    struct hash nodes;  /* struct topic_node by parent and segment */
+    struct hash routes; /* struct route by topic */
+    struct list ages;   /* struct route, the one built longest ago first */
+    size_t cache_bytes;
+    size_t count;        /* subscriptions */
+    size_t count_broker; /* … to topics of the broker's own */
+    uint64_t generation;
+    uint64_t mark;
+};
+
+struct subscriber {
+    struct list subscriptions; /* struct subscription.by_subscriber */
+    size_t count;
+    uint64_t next_id;
+    uint64_t mark; /* of the last walk that met it */
+};
+
+struct subscription {
+    struct list by_subscriber;
+    struct list by_node;
+    struct subscriber *subscriber;
+    struct topic_node *node;
+    uint64_t id; /* unique for this subscriber, from 1 */
+    struct span pattern;
+    struct span sender; /* the filter; empty: none */
+    char text[];
+};
+
+/* One receiver: without a filter the event is its; with one, only if the sender
+ * fits it. A subscriber stands among the filtered ones once for each filter, and
+ * not at all if it stands among the others. */
+struct route_entry {
+    struct subscriber *subscriber;
+    const struct subscription *filter;
+};
+
+struct route {
+    struct hash_node node;
+    struct list age;
+    uint64_t generation;
+    size_t bytes;
+    /* What the caller has found out about the topic: whether its prefixes are
+     * names that are owned, as of this generation of the names. */
+    uint64_t guard_generation;
+    const void *guard;
+    size_t count;
+    size_t plain; /* the first so many entries have no filter */
+    struct route_entry *entries;
+    size_t topic_size;
+    char topic[];
+};
+
+void topics_init(struct topics *topics);
+void topics_deinit(struct topics *topics); /* asserts that no subscription is left */
+
+void subscriber_init(struct subscriber *subscriber);
+
+/* 0 with *ret_subscription; WIRE_LIMIT_EXCEEDED beyond `max`; -ENOMEM. Pattern and
+ * sender must be valid; an empty sender means anybody. */
+int topics_subscribe(struct topics *topics, struct subscriber *subscriber, struct span pattern,
+                     struct span sender, size_t max, struct subscription **ret_subscription);
+
+/* 0 or WIRE_NO_SUCH_SUBSCRIPTION. */
+int topics_unsubscribe(struct topics *topics, struct subscriber *subscriber, uint64_t id);
+
+/* Drops all of the subscriber's. */
+void topics_leave(struct topics *topics, struct subscriber *subscriber);
+
+/* The receivers of a topic, valid until the next call of any function here; NULL
+ * when out of memory. */
+struct route *topics_route(struct topics *topics, struct span topic);
+
+/* A number that no subscriber bears as its mark yet: to visit each one once. */
+uint64_t topics_new_mark(struct topics *topics);
+
+#endif
