@@ -6,12 +6,12 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "busd/dispatch.h"
 #include "busd/driver.h"
 #include "busd/listener.h"
 #include "libbus/base/macros.h"
+#include "libbus/wire/sockio.h"
 
 /* ---------------------------------------------------------- connections */
 
@@ -53,7 +53,8 @@ static void turn_away(struct broker *broker, int fd, const char *reason)
     text_printf(&text,
                 "{\"sender\":\"bus\",\"type\":\"error\",\"error\":\"%s\",\"message\":\"%s\"}\n",
                 wire_error_name(WIRE_LIMIT_EXCEEDED), reason);
-    if (!text.failed && send(fd, text.data, text.size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+    struct iovec iov = {text.data, text.size};
+    if (!text.failed && sockio_send(fd, &iov, 1, NULL) < 0)
         log_limited(broker->log, LOG_LEVEL_DEBUG, "a client left before it could be turned away");
     log_limited(broker->log, LOG_LEVEL_WARNING, "turned a client away: %s", reason);
     closer_take_fd(&broker->hub.shared.closer, fd);

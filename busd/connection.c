@@ -174,26 +174,37 @@ int connection_read(struct connection *connection)
         connection->shared->handler->end(connection, 0);
         return 0;
     }
-    return take_lines(connection, data, size + (size_t)n);
+    int r = take_lines(connection, data, size + (size_t)n);
+    return r < 0 ? r : 1;
+}
+
+/* A client may send, and leave without having read everything: then the socket is in
+ * error (libuv has stopped polling it), but what it sent is still to be taken. */
+static int read_to_end(struct connection *connection)
+{
+    int r;
+
+    connection->events = 0;
+    do {
+        r = connection_read(connection);
+    } while (r > 0 && !connection->stopped);
+    return r == 0 && !connection->stopped ? -ECONNRESET : r;
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct connection *connection = CONTAINER_OF(poll, struct connection, poll);
     const struct connection_handler *handler = connection->shared->handler;
+    int r = 0;
 
-    /* EPOLLERR comes as UV_EBADF with the polling stopped: reading tells why. */
-    if (status < 0) {
-        connection->events = 0;
-        events = UV_READABLE;
-    }
     if (events & UV_WRITABLE)
         handler->writable(connection);
-    if (connection->stopped || !(events & (UV_READABLE | UV_DISCONNECT)))
+    if (connection->stopped)
         return;
-    int r = connection_read(connection);
-    if (r == 0 && status < 0)
-        r = -ECONNRESET;
+    if (status < 0)
+        r = read_to_end(connection);
+    else if (events & UV_READABLE)
+        r = connection_read(connection);
     if (r < 0)
         handler->end(connection, r);
 }
@@ -294,6 +305,11 @@ int connection_flush(struct connection *connection)
         if (n == -ETOOMANYREFS && fds) {
             refuse_first(connection);
             continue;
+        }
+        if (n == -EPIPE || n == -ECONNRESET) {
+            /* It does not read any more; what it has sent is still read to the end. */
+            outq_deinit(outq, &connection->shared->pool);
+            return set_events(connection, connection->events & ~UV_WRITABLE);
         }
         if (n == -EAGAIN || n == -ENOBUFS || n == -ENOMEM)
             n = 0;

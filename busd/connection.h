@@ -84,13 +84,15 @@ void connection_shared_deinit(struct connection_shared *shared);
 int connection_init(struct connection *connection, struct connection_shared *shared, int fd,
                     size_t message_bytes);
 
-/* Reads once and hands the lines out. 0, or -errno when the connection is dead. */
+/* Reads once and hands the lines out. 1 if there was something, 0 if not or at the
+ * end, -errno when the connection is dead. */
 int connection_read(struct connection *connection);
 
 /* Takes no more lines from now on; what is queued can still be flushed. */
 void connection_stop(struct connection *connection);
 
-/* Writes what the socket takes. 0, or -errno when the connection is dead. */
+/* Writes what the socket takes; lets go of it all if the peer has closed. 0, or
+ * -errno when the connection is dead. */
 int connection_flush(struct connection *connection);
 
 /* Closes everything; `closed` is called once the memory may be freed. */
