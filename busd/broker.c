@@ -35,7 +35,7 @@ static void on_refused(struct connection *connection, const struct piece *piece)
 {
     struct peer *peer = peer_of_connection(connection);
 
-    deliver_refused(hub_of(peer), peer, piece);
+    answer_refused(hub_of(peer), peer, piece);
 }
 
 static const struct connection_handler handler = {
@@ -97,7 +97,7 @@ static void bury(struct broker *broker, struct peer *peer)
         log_limited(broker->log, LOG_LEVEL_NOTICE, "%.*s (uid %" PRIu32 ", pid %d) is cut: %s",
                     SPAN_ARGS(peer_name(peer)), (uint32_t)peer->credentials.uid,
                     (int)peer->credentials.pid, peer->reason);
-        deliver_goodbye(hub, peer, peer->reason);
+        answer_goodbye(hub, peer, peer->reason);
     } else {
         log_write(broker->log, LOG_LEVEL_DEBUG, "%.*s has gone", SPAN_ARGS(peer_name(peer)));
     }
@@ -116,7 +116,7 @@ static void flush(struct hub *hub, struct peer *peer)
     if (connection_flush(&peer->connection) < 0)
         peer_doom(peer, NULL);
     else if (peer->overflow)
-        deliver_overflow(hub, peer);
+        announce_overflow(hub, peer);
 }
 
 /* Writing can doom a peer, and burying one makes more to write: until all is
@@ -214,7 +214,7 @@ static void on_signal(uv_signal_t *signal, int number)
     LIST_FOREACH (node, &broker->hub.peers.all) {
         struct peer *peer = LIST_ENTRY(node, struct peer, link);
         connection_stop(&peer->connection);
-        deliver_goodbye(&broker->hub, peer, "the bus is shutting down");
+        answer_goodbye(&broker->hub, peer, "the bus is shutting down");
     }
     broker->draining = true;
     uv_timer_start(&broker->drain_timer, on_drain_over, BROKER_DRAIN_MS, 0);

@@ -3,8 +3,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "libbus/base/clock.h"
@@ -51,7 +49,7 @@ static int layout_text(struct hub *hub, struct span line, struct fds *fds, struc
     return 0;
 }
 
-static void count_lost(struct hub *hub, struct peer *receiver, struct span topic)
+void deliver_lost(struct hub *hub, struct peer *receiver, struct span topic)
 {
     struct overflow *overflow = receiver->overflow;
 
@@ -92,12 +90,12 @@ int deliver_to(struct hub *hub, struct peer *receiver, const struct piece *piece
         return WIRE_LIMIT_EXCEEDED;
     /* What has been lost must be told before anything newer of its kind. */
     if (delivery == DELIVER_EVENT && receiver->overflow) {
-        count_lost(hub, receiver, topic);
+        deliver_lost(hub, receiver, topic);
         return WIRE_LIMIT_EXCEEDED;
     }
     if (!has_room(hub, receiver, piece, delivery)) {
         if (delivery == DELIVER_EVENT)
-            count_lost(hub, receiver, topic);
+            deliver_lost(hub, receiver, topic);
         else if (delivery == DELIVER_ANSWER && !piece->fds)
             peer_doom(receiver,
                       "it does not read its answers: more than twice queue_bytes "
@@ -202,21 +200,12 @@ void deliver_to_broker(struct hub *hub, struct peer *sender, const struct envelo
 
 /* ---------------------------------------------- messages of the broker */
 
-/* An empty text to be written to; only one is in use at a time. */
-static struct text *begin(struct hub *hub)
-{
-    hub->scratch.size = 0;
-    hub->scratch.failed = false;
-    return &hub->scratch;
-}
-
-/* Sends the line in the scratch text to one receiver, and shows it to monitors. */
-static int send_scratch(struct hub *hub, struct peer *receiver, enum message_type type,
-                        struct span topic, struct fds *fds)
+int deliver_text(struct hub *hub, struct peer *receiver, enum message_type type, struct span topic,
+                 struct span line, struct fds *fds)
 {
     struct piece piece;
 
-    if (hub->scratch.failed || layout_text(hub, text_span(&hub->scratch), fds, &piece) < 0) {
+    if (layout_text(hub, line, fds, &piece) < 0) {
         peer_doom(receiver, "out of memory for its answers");
         return -ENOMEM;
     }
@@ -226,293 +215,28 @@ static int send_scratch(struct hub *hub, struct peer *receiver, enum message_typ
     return r;
 }
 
-static void write_event(struct text *text, struct span topic, struct span body, bool retained)
-{
-    text_append_string(text, "{\"sender\":\"bus\",\"type\":\"event\",\"topic\":\"");
-    text_append_span(text, topic);
-    text_append_string(text, retained ? "\",\"retained\":true,\"body\":" : "\",\"body\":");
-    text_append_span(text, body);
-    text_append_string(text, "}\n");
-}
-
-void deliver_notice(struct hub *hub, struct peer *receiver, struct span topic, struct span body,
-                    bool retained)
-{
-    write_event(begin(hub), topic, body, retained);
-    send_scratch(hub, receiver, MESSAGE_EVENT, topic, NULL);
-}
-
-void deliver_broker_event(struct hub *hub, struct span topic, struct span body)
+void deliver_last(struct hub *hub, struct peer *receiver, struct span line)
 {
     struct piece piece;
 
-    if (hub->topics.count_broker == 0 && list_is_empty(&hub->monitors.watchers))
-        return;
+    if (layout_text(hub, line, NULL, &piece) == 0 &&
+        outq_append(&receiver->connection.outq, &hub->shared.pool, &piece) == 0)
+        peer_set_dirty(receiver);
+}
+
+int deliver_text_event(struct hub *hub, struct span topic, struct span line)
+{
     struct route *route = topics_route(&hub->topics, topic);
-    write_event(begin(hub), topic, body, false);
-    if (!route || hub->scratch.failed ||
-        layout_text(hub, text_span(&hub->scratch), NULL, &piece) < 0) {
-        log_limited(hub->log, LOG_LEVEL_ERROR, "out of memory: nobody is told about %.*s",
-                    SPAN_ARGS(topic));
-        return;
-    }
+    struct piece piece;
+
+    if (!route || layout_text(hub, line, NULL, &piece) < 0)
+        return -ENOMEM;
     CLEANUP(cleanup_free) struct peer **to = malloc((route->count + 1) * sizeof(*to));
     size_t count = fan_out(hub, NULL, route, &(struct envelope){.topic = topic}, &piece, to);
     if (!list_is_empty(&hub->monitors.watchers))
         show_monitors(hub,
                       &(struct sighting){MESSAGE_EVENT, topic, NULL, to, to ? count : 0, &piece});
-}
-
-void deliver_reply(struct hub *hub, struct peer *caller, uint64_t id, struct span body,
-                   struct fds *fds)
-{
-    struct text *text = begin(hub);
-
-    text_printf(text, "{\"sender\":\"bus\",\"type\":\"reply\",\"id\":%" PRIu64, id);
-    if (fds)
-        text_printf(text, ",\"fds\":%u", fds->count);
-    text_append_string(text, ",\"body\":");
-    text_append_span(text, body);
-    text_append_string(text, "}\n");
-    if (send_scratch(hub, caller, MESSAGE_REPLY, (struct span){0}, fds) == WIRE_LIMIT_EXCEEDED)
-        deliver_call_error(hub, caller, id, WIRE_LIMIT_EXCEEDED,
-                           "%" PRIu64 " unread file descriptors wait for you already",
-                           (uint64_t)caller->connection.outq.fds);
-}
-
-static void write_error_head(struct text *text, enum wire_error error)
-{
-    text_append_string(text, "{\"sender\":\"bus\",\"type\":\"error\"");
-    text_append_string(text, ",\"error\":\"");
-    text_append_string(text, wire_error_name(error));
-    text_append_string(text, "\"");
-}
-
-static void write_error_message(struct text *text, enum wire_error error, const char *format,
-                                va_list args)
-{
-    char *message = NULL;
-
-    if (format && vasprintf(&message, format, args) < 0)
-        message = NULL;
-    text_append_string(text, ",\"message\":");
-    text_append_json_string(text, span_from(message ? message : wire_error_sentence(error)));
-    free(message);
-}
-
-static void send_call_error(struct hub *hub, struct peer *caller, uint64_t id,
-                            enum wire_error error, const char *format, va_list args)
-{
-    struct text *text = begin(hub);
-
-    write_error_head(text, error);
-    text_printf(text, ",\"id\":%" PRIu64, id);
-    write_error_message(text, error, format, args);
-    text_append_string(text, "}\n");
-    send_scratch(hub, caller, MESSAGE_ERROR, (struct span){0}, NULL);
-}
-
-void deliver_call_error(struct hub *hub, struct peer *caller, uint64_t id, enum wire_error error,
-                        const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    send_call_error(hub, caller, id, error, format, args);
-    va_end(args);
-}
-
-static void write_about_text(struct text *text, const char *key, struct span value)
-{
-    if (value.size == 0)
-        return;
-    text_append_string(text, text->data[text->size - 1] == '{' ? "\"" : ",\"");
-    text_append_string(text, key);
-    text_append_string(text, "\":\"");
-    text_append_span(text, value);
-    text_append_string(text, "\"");
-}
-
-/* What could be read of the message. The texts have no escapes, by their grammar. */
-static void write_about(struct text *text, const struct envelope *envelope)
-{
-    text_append_string(text, ",\"about\":{");
-    if (envelope && !text->failed) {
-        if (envelope->type)
-            write_about_text(text, "type", span_from(message_type_name(envelope->type)));
-        write_about_text(text, "to", envelope->to);
-        write_about_text(text, "topic", envelope->topic);
-        if (envelope->id > 0)
-            text_printf(text, "%s\"id\":%" PRIu64, text->data[text->size - 1] == '{' ? "" : ",",
-                        envelope->id);
-    }
-    text_append_string(text, "}");
-}
-
-static void send_complaint(struct hub *hub, struct peer *sender, const struct envelope *envelope,
-                           const size_t *offset, enum wire_error error, const char *format,
-                           va_list args)
-{
-    struct text *text = begin(hub);
-
-    write_error_head(text, error);
-    write_error_message(text, error, format, args);
-    if (offset)
-        text_printf(text, ",\"offset\":%zu", *offset);
-    write_about(text, envelope);
-    text_append_string(text, "}\n");
-    send_scratch(hub, sender, MESSAGE_ERROR, (struct span){0}, NULL);
-}
-
-void deliver_complaint(struct hub *hub, struct peer *sender, const struct envelope *envelope,
-                       const size_t *offset, enum wire_error error, const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    send_complaint(hub, sender, envelope, offset, error, format, args);
-    va_end(args);
-}
-
-void deliver_error(struct hub *hub, struct peer *sender, const struct envelope *envelope,
-                   enum wire_error error, const char *format, ...)
-{
-    bool waits = envelope->type == MESSAGE_CALL || envelope->type == MESSAGE_EVENT;
-    va_list args;
-
-    if (envelope->no_reply)
-        return;
-    va_start(args, format);
-    if (waits && envelope->id > 0)
-        send_call_error(hub, sender, envelope->id, error, format, args);
-    else
-        send_complaint(hub, sender, envelope, NULL, error, format, args);
-    va_end(args);
-}
-
-void deliver_goodbye(struct hub *hub, struct peer *peer, const char *reason)
-{
-    struct text *text = begin(hub);
-    struct piece piece;
-
-    write_error_head(text, WIRE_DISCONNECTED);
-    text_append_string(text, ",\"message\":");
-    text_append_json_string(text, span_from(reason));
-    text_append_string(text, "}\n");
-    /* Past every limit: there is nothing after it. */
-    if (!text->failed && layout_text(hub, text_span(text), NULL, &piece) == 0 &&
-        outq_append(&peer->connection.outq, &hub->shared.pool, &piece) == 0)
-        peer_set_dirty(peer);
-}
-
-void deliver_cancel(struct hub *hub, struct peer *caller, struct peer *callee, uint64_t id,
-                    const char *reason)
-{
-    struct text *text = begin(hub);
-
-    text_append_span(text, peer_prefix(caller));
-    text_printf(text, "\"type\":\"cancel\",\"id\":%" PRIu64 ",\"reason\":\"%s\"}\n", id, reason);
-    send_scratch(hub, callee, MESSAGE_CANCEL, (struct span){0}, NULL);
-}
-
-/* --------------------------------------------- the broker's own topics */
-
-void deliver_name_body(struct text *text, struct span owner, struct span old)
-{
-    if (owner.size == 0) {
-        text_append_string(text, "null");
-        return;
-    }
-    text_append_string(text, "{\"owner\":\"");
-    text_append_span(text, owner);
-    text_append_string(text, "\"");
-    if (old.size > 0) {
-        text_append_string(text, ",\"old\":\"");
-        text_append_span(text, old);
-        text_append_string(text, "\"");
-    }
-    text_append_string(text, "}");
-}
-
-void deliver_peer_body(struct text *text, const struct peer *peer)
-{
-    text_printf(text, "{\"uid\":%" PRIu32 ",\"pid\":%d}", (uint32_t)peer->credentials.uid,
-                (int)peer->credentials.pid);
-}
-
-static struct span owner_name(struct name_owner *owner)
-{
-    return owner ? peer_name(peer_of_owner(owner)) : (struct span){0};
-}
-
-void deliver_name_change(struct hub *hub, const struct name_change *change)
-{
-    CLEANUP(text_deinit) struct text topic = TEXT_INIT;
-    CLEANUP(text_deinit) struct text body = TEXT_INIT;
-
-    if (change->before == change->after)
-        return;
-    text_append_string(&topic, "bus.name.");
-    text_append(&topic, change->text, change->size);
-    deliver_name_body(&body, owner_name(change->after), owner_name(change->before));
-    deliver_broker_event(hub, text_span(&topic), text_span(&body));
-}
-
-void deliver_peer_change(struct hub *hub, const struct peer *peer, bool gone)
-{
-    CLEANUP(text_deinit) struct text topic = TEXT_INIT;
-    CLEANUP(text_deinit) struct text body = TEXT_INIT;
-
-    text_printf(&topic, "bus.peer.%" PRIu64, peer->id);
-    if (gone)
-        text_append_string(&body, "null");
-    else
-        deliver_peer_body(&body, peer);
-    deliver_broker_event(hub, text_span(&topic), text_span(&body));
-}
-
-void deliver_overflow(struct hub *hub, struct peer *receiver)
-{
-    CLEANUP(text_deinit) struct text body = TEXT_INIT;
-    struct overflow *overflow = receiver->overflow;
-
-    if (!overflow || receiver->doomed ||
-        receiver->connection.outq.bytes > hub->limits.queue_bytes / 2)
-        return;
-    text_printf(&body, "{\"lost\":%" PRIu64 ",\"first\":\"%.*s\",\"last\":\"%.*s\",\"since\":%.3f}",
-                overflow->lost, overflow->first_size, overflow->first, overflow->last_size,
-                overflow->last, overflow->since);
-    receiver->overflow = NULL;
-    free(overflow);
-    deliver_notice(hub, receiver, SPAN("bus.overflow"), text_span(&body), false);
-}
-
-void deliver_refused(struct hub *hub, struct peer *receiver, const struct piece *piece)
-{
-    static const char reason[] = "the kernel takes no more file descriptors in flight";
-    struct envelope envelope;
-    struct envelope_fault fault;
-
-    if (envelope_parse(&envelope, piece->chunk->data + piece->offset, piece->size - 1,
-                       ENVELOPE_FROM_BROKER, &fault) != 0)
-        return;
-    struct peer *sender = hub_find_peer(hub, envelope.sender);
-    switch (envelope.type) {
-    case MESSAGE_EVENT:
-        count_lost(hub, receiver, envelope.topic);
-        break;
-    case MESSAGE_CALL: {
-        struct call *call = sender ? calls_find(&hub->calls, &sender->calls, envelope.id) : NULL;
-        if (call && call->callee == &receiver->calls) {
-            calls_remove(&hub->calls, call);
-            deliver_call_error(hub, sender, envelope.id, WIRE_LIMIT_EXCEEDED, reason);
-        }
-        break;
-    }
-    default:
-        deliver_call_error(hub, receiver, envelope.id, WIRE_LIMIT_EXCEEDED, reason);
-        break;
-    }
+    return 0;
 }
 
 /* ------------------------------------------------------------ monitors */

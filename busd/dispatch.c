@@ -36,8 +36,8 @@ static void dispatch_event(struct hub *hub, struct peer *sender, const struct en
                            struct fds *fds)
 {
     if (grammar_is_reserved(envelope->topic)) {
-        deliver_error(hub, sender, envelope, WIRE_ACCESS_DENIED,
-                      "topics that begin with 'bus' are the bus's own");
+        answer_error(hub, sender, envelope, WIRE_ACCESS_DENIED,
+                     "topics that begin with 'bus' are the bus's own");
         return;
     }
     struct route *route = topics_route(&hub->topics, envelope->topic);
@@ -50,9 +50,9 @@ static void dispatch_event(struct hub *hub, struct peer *sender, const struct en
         route->guard_generation = hub->names.generation;
     }
     if (route->guard && route->guard != &sender->names) {
-        deliver_error(hub, sender, envelope, WIRE_ACCESS_DENIED,
-                      "'%.*s' is guarded: only the owner of the name it begins with may publish it",
-                      SPAN_ARGS(envelope->topic));
+        answer_error(hub, sender, envelope, WIRE_ACCESS_DENIED,
+                     "'%.*s' is guarded: only the owner of the name it begins with may publish it",
+                     SPAN_ARGS(envelope->topic));
         return;
     }
     if (!envelope_has(envelope, KEY_TO)) {
@@ -62,10 +62,10 @@ static void dispatch_event(struct hub *hub, struct peer *sender, const struct en
 
     struct peer *receiver = hub_find_peer(hub, envelope->to);
     if (!receiver)
-        deliver_error(hub, sender, envelope, WIRE_NAME_UNKNOWN,
-                      span_equal(envelope->to, SPAN("bus")) ? "the bus takes no events"
-                                                            : "nobody owns '%.*s'",
-                      SPAN_ARGS(envelope->to));
+        answer_error(hub, sender, envelope, WIRE_NAME_UNKNOWN,
+                     span_equal(envelope->to, SPAN("bus")) ? "the bus takes no events"
+                                                           : "nobody owns '%.*s'",
+                     SPAN_ARGS(envelope->to));
     else if (deliver_message(hub, sender, receiver, envelope, fds, DELIVER_EVENT) < 0)
         peer_doom(sender, "out of memory for its events");
 }
@@ -90,15 +90,15 @@ static bool track_call(struct hub *hub, struct peer *caller, struct peer *callee
 
     if (r == WIRE_INVALID_MESSAGE)
         /* By id it would be taken for the answer to the first one. */
-        deliver_complaint(hub, caller, envelope, NULL, WIRE_INVALID_MESSAGE,
-                          "id: a call of yours with the id %" PRIu64 " is outstanding already",
-                          envelope->id);
+        answer_complaint(hub, caller, envelope, NULL, WIRE_INVALID_MESSAGE,
+                         "id: a call of yours with the id %" PRIu64 " is outstanding already",
+                         envelope->id);
     else if (r == WIRE_LIMIT_EXCEEDED)
-        deliver_error(hub, caller, envelope, WIRE_LIMIT_EXCEEDED,
-                      "%" PRIu64 " calls of yours are outstanding already (calls)",
-                      hub->limits.calls);
+        answer_error(hub, caller, envelope, WIRE_LIMIT_EXCEEDED,
+                     "%" PRIu64 " calls of yours are outstanding already (calls)",
+                     hub->limits.calls);
     else if (r < 0)
-        deliver_error(hub, caller, envelope, WIRE_LIMIT_EXCEEDED, "the bus is out of memory");
+        answer_error(hub, caller, envelope, WIRE_LIMIT_EXCEEDED, "the bus is out of memory");
     return r == 0;
 }
 
@@ -112,8 +112,8 @@ static void dispatch_call(struct hub *hub, struct peer *caller, const struct env
     }
     struct peer *callee = hub_find_peer(hub, envelope->to);
     if (!callee) {
-        deliver_error(hub, caller, envelope, WIRE_NAME_UNKNOWN, "nobody owns '%.*s'",
-                      SPAN_ARGS(envelope->to));
+        answer_error(hub, caller, envelope, WIRE_NAME_UNKNOWN, "nobody owns '%.*s'",
+                     SPAN_ARGS(envelope->to));
         return;
     }
     if (!envelope->no_reply && !track_call(hub, caller, callee, envelope))
@@ -125,10 +125,10 @@ static void dispatch_call(struct hub *hub, struct peer *caller, const struct env
     if (!envelope->no_reply)
         calls_remove(&hub->calls, calls_find(&hub->calls, &caller->calls, envelope->id));
     if (r == WIRE_LIMIT_EXCEEDED)
-        deliver_error(hub, caller, envelope, WIRE_LIMIT_EXCEEDED,
-                      "'%.*s' does not read what waits for it", SPAN_ARGS(envelope->to));
+        answer_error(hub, caller, envelope, WIRE_LIMIT_EXCEEDED,
+                     "'%.*s' does not read what waits for it", SPAN_ARGS(envelope->to));
     else
-        deliver_error(hub, caller, envelope, WIRE_LIMIT_EXCEEDED, "the bus is out of memory");
+        answer_error(hub, caller, envelope, WIRE_LIMIT_EXCEEDED, "the bus is out of memory");
 }
 
 static void dispatch_answer(struct hub *hub, struct peer *callee, const struct envelope *envelope,
@@ -138,15 +138,15 @@ static void dispatch_answer(struct hub *hub, struct peer *callee, const struct e
     struct call *call = caller ? calls_find(&hub->calls, &caller->calls, envelope->id) : NULL;
 
     if (!call || call->callee != &callee->calls) {
-        deliver_error(hub, callee, envelope, WIRE_NO_SUCH_CALL, NULL);
+        answer_error(hub, callee, envelope, WIRE_NO_SUCH_CALL, NULL);
         return;
     }
     calls_remove(&hub->calls, call);
     int r = deliver_message(hub, callee, caller, envelope, fds, DELIVER_ANSWER);
     if (r != 0)
-        deliver_call_error(hub, caller, envelope->id, WIRE_LIMIT_EXCEEDED,
-                           r > 0 ? "the answer's file descriptors do not fit: read those before"
-                                 : "the bus is out of memory");
+        answer_call_error(hub, caller, envelope->id, WIRE_LIMIT_EXCEEDED,
+                          r > 0 ? "the answer's file descriptors do not fit: read those before"
+                                : "the bus is out of memory");
 }
 
 /* Ends a call that its callee has not answered. */
@@ -157,7 +157,7 @@ static void abandon_call(struct hub *hub, struct call *call, const char *reason)
     uint64_t id = call->id;
 
     calls_remove(&hub->calls, call);
-    deliver_cancel(hub, caller, callee, id, reason);
+    answer_cancel(hub, caller, callee, id, reason);
 }
 
 static void dispatch_cancel(struct hub *hub, struct peer *caller, const struct envelope *envelope)
@@ -165,11 +165,11 @@ static void dispatch_cancel(struct hub *hub, struct peer *caller, const struct e
     struct call *call = calls_find(&hub->calls, &caller->calls, envelope->id);
 
     if (!call) {
-        deliver_error(hub, caller, envelope, WIRE_NO_SUCH_CALL, NULL);
+        answer_error(hub, caller, envelope, WIRE_NO_SUCH_CALL, NULL);
         return;
     }
     abandon_call(hub, call, "cancelled");
-    deliver_call_error(hub, caller, envelope->id, WIRE_CANCELLED, NULL);
+    answer_call_error(hub, caller, envelope->id, WIRE_CANCELLED, NULL);
 }
 
 void dispatch_deadlines(struct hub *hub, uint64_t now)
@@ -180,7 +180,7 @@ void dispatch_deadlines(struct hub *hub, uint64_t now)
         struct peer *caller = peer_of_party(call->caller);
         uint64_t id = call->id;
         abandon_call(hub, call, "timeout");
-        deliver_call_error(hub, caller, id, WIRE_TIMEOUT, NULL);
+        answer_call_error(hub, caller, id, WIRE_TIMEOUT, NULL);
     }
 }
 
@@ -214,8 +214,8 @@ static void reject_line(struct hub *hub, struct peer *peer, const struct line *l
                         const struct envelope *envelope, const struct envelope_fault *fault)
 {
     drop_fds(peer, line, error, envelope);
-    deliver_complaint(hub, peer, envelope, &fault->offset, (enum wire_error)error,
-                      fault->key ? "%s: %s" : "%s%s", fault->key ? fault->key : "", fault->reason);
+    answer_complaint(hub, peer, envelope, &fault->offset, (enum wire_error)error,
+                     fault->key ? "%s: %s" : "%s%s", fault->key ? fault->key : "", fault->reason);
     count_invalid(hub, peer);
 }
 
@@ -229,22 +229,22 @@ static bool take_fds(struct hub *hub, struct peer *peer, const struct line *line
     case FDQUEUE_OK:
         break;
     case FDQUEUE_TRUNCATED:
-        deliver_error(hub, peer, envelope, WIRE_FD_MISMATCH,
-                      "not all file descriptors could be received");
+        answer_error(hub, peer, envelope, WIRE_FD_MISMATCH,
+                     "not all file descriptors could be received");
         return false;
     case FDQUEUE_MISMATCH:
-        deliver_complaint(hub, peer, envelope, NULL, WIRE_FD_MISMATCH,
-                          "fds: %" PRIu32 " is not the number of file descriptors that came with "
-                          "the first byte of the line",
-                          envelope->fds);
+        answer_complaint(hub, peer, envelope, NULL, WIRE_FD_MISMATCH,
+                         "fds: %" PRIu32 " is not the number of file descriptors that came with "
+                         "the first byte of the line",
+                         envelope->fds);
         peer_doom(peer, "its file descriptors are out of step with its lines");
         return false;
     }
     if (envelope->fds > hub->limits.fds_per_message) {
         fds_unref(fds);
-        deliver_error(hub, peer, envelope, WIRE_LIMIT_EXCEEDED,
-                      "fds: a message may have %" PRIu64 " (fds_per_message)",
-                      hub->limits.fds_per_message);
+        answer_error(hub, peer, envelope, WIRE_LIMIT_EXCEEDED,
+                     "fds: a message may have %" PRIu64 " (fds_per_message)",
+                     hub->limits.fds_per_message);
         return false;
     }
     *ret_fds = fds;
@@ -262,10 +262,9 @@ void dispatch_line(struct peer *peer, enum lines_result result, const struct lin
     hub->counters.bytes_received += line->end - line->start;
     if (result == LINES_TOO_LONG) {
         fdqueue_skip(&peer->connection.fdqueue, line);
-        deliver_complaint(hub, peer, NULL, NULL, WIRE_TOO_LARGE,
-                          "a line may have %" PRIu64
-                          " bytes (message_bytes), this one had %" PRIu64,
-                          hub->limits.message_bytes, line->end - line->start);
+        answer_complaint(hub, peer, NULL, NULL, WIRE_TOO_LARGE,
+                         "a line may have %" PRIu64 " bytes (message_bytes), this one had %" PRIu64,
+                         hub->limits.message_bytes, line->end - line->start);
         count_invalid(hub, peer);
         return;
     }
@@ -307,14 +306,14 @@ void dispatch_goodbye(struct hub *hub, struct peer *peer)
     LIST_FOREACH_SAFE (node, &peer->calls.made)
         abandon_call(hub, LIST_ENTRY(node, struct call, by_caller), "disconnected");
     while (names_leave(&hub->names, &peer->names, &change))
-        deliver_name_change(hub, &change);
+        announce_name_change(hub, &change);
     LIST_FOREACH_SAFE (node, &peer->calls.received) {
         struct call *call = LIST_ENTRY(node, struct call, by_callee);
         struct peer *caller = peer_of_party(call->caller);
         uint64_t id = call->id;
         calls_remove(&hub->calls, call);
-        deliver_call_error(hub, caller, id, WIRE_NO_REPLY, NULL);
+        answer_call_error(hub, caller, id, WIRE_NO_REPLY, NULL);
     }
     if (peer->welcome)
-        deliver_peer_change(hub, peer, true);
+        announce_peer_change(hub, peer, true);
 }

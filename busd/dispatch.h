@@ -7,7 +7,8 @@
 #ifndef BUSD_DISPATCH_H
 #define BUSD_DISPATCH_H
 
-#include "busd/deliver.h"
+#include "busd/announce.h"
+#include "busd/answer.h"
 
 void dispatch_line(struct peer *peer, enum lines_result result, const struct line *line);
 

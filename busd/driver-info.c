@@ -23,9 +23,9 @@ void driver_welcome(struct hub *hub, struct peer *peer)
         peer_doom(peer, "out of memory for its greeting");
         return;
     }
-    deliver_notice(hub, peer, SPAN("bus.welcome"), text_span(&body), false);
+    announce_to(hub, peer, SPAN("bus.welcome"), text_span(&body), false);
     peer->welcome = true;
-    deliver_peer_change(hub, peer, false);
+    announce_peer_change(hub, peer, false);
 }
 
 void driver_ping(struct driver_call *call)

@@ -48,7 +48,7 @@ void driver_request_name(struct driver_call *call)
     } else {
         /* The event comes before anything that the new owner sends or gets under
          * the name, so before its reply too. */
-        deliver_name_change(hub, &change);
+        announce_name_change(hub, &change);
         driver_reply(call,
                      state == NAME_OWNED ? SPAN("{\"state\":\"owner\"}")
                                          : SPAN("{\"state\":\"queued\"}"),
@@ -66,7 +66,7 @@ void driver_release_name(struct driver_call *call)
                     SPAN_ARGS(call->args.name));
         return;
     }
-    deliver_name_change(hub, &change);
+    announce_name_change(hub, &change);
     driver_reply(call, SPAN("{}"), NULL);
 }
 

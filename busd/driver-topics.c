@@ -25,7 +25,7 @@ static void visit_value(struct snapshot *snapshot, const struct text *topic,
         return;
     snapshot->count++;
     if (snapshot->receiver)
-        deliver_notice(snapshot->hub, snapshot->receiver, text_span(topic), text_span(body), true);
+        announce_to(snapshot->hub, snapshot->receiver, text_span(topic), text_span(body), true);
 }
 
 static void visit_name(struct snapshot *snapshot, const struct name *name)
@@ -35,7 +35,7 @@ static void visit_name(struct snapshot *snapshot, const struct name *name)
 
     text_append_string(&topic, NAME_TOPIC);
     text_append_span(&topic, name_span(name));
-    deliver_name_body(&body, peer_name(peer_of_owner(name_get_owner(name))), (struct span){0});
+    announce_name_body(&body, peer_name(peer_of_owner(name_get_owner(name))), (struct span){0});
     visit_value(snapshot, &topic, &body);
 }
 
@@ -45,7 +45,7 @@ static void visit_peer(struct snapshot *snapshot, const struct peer *peer)
     CLEANUP(text_deinit) struct text body = TEXT_INIT;
 
     text_printf(&topic, PEER_TOPIC "%" PRIu64, peer->id);
-    deliver_peer_body(&body, peer);
+    announce_peer_body(&body, peer);
     visit_value(snapshot, &topic, &body);
 }
 

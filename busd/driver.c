@@ -47,7 +47,7 @@ static const struct driver_method *find_method(struct span name)
 void driver_reply(struct driver_call *call, struct span body, struct fds *fds)
 {
     if (call->id > 0)
-        deliver_reply(call->hub, call->caller, call->id, body, fds);
+        answer_reply(call->hub, call->caller, call->id, body, fds);
 }
 
 void driver_fail(struct driver_call *call, enum wire_error error, const char *format, ...)
@@ -61,8 +61,8 @@ void driver_fail(struct driver_call *call, enum wire_error error, const char *fo
     if (vasprintf(&message, format, args) < 0)
         message = NULL;
     va_end(args);
-    deliver_call_error(call->hub, call->caller, call->id, error, "%s",
-                       message ? message : wire_error_sentence(error));
+    answer_call_error(call->hub, call->caller, call->id, error, "%s",
+                      message ? message : wire_error_sentence(error));
 }
 
 void driver_reply_text(struct driver_call *call, struct text *text)

@@ -7,8 +7,9 @@
 #ifndef BUSD_DRIVER_H
 #define BUSD_DRIVER_H
 
+#include "busd/announce.h"
+#include "busd/answer.h"
 #include "busd/args.h"
-#include "busd/deliver.h"
 
 struct driver_call {
     struct hub *hub;

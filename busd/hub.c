@@ -50,7 +50,7 @@ void hub_deinit(struct hub *hub)
     peers_deinit(&hub->peers);
     chunk_arena_deinit(&hub->arena);
     connection_shared_deinit(&hub->shared);
-    text_deinit(&hub->scratch);
+    text_deinit(&hub->text);
 }
 
 struct hub *hub_of(struct peer *peer)
@@ -67,6 +67,13 @@ struct peer *hub_find_peer(struct hub *hub, struct span name)
     struct name *owned = names_find(&hub->names, name);
     struct peer *peer = owned ? peer_of_owner(name_get_owner(owned)) : NULL;
     return peer && !peer->doomed ? peer : NULL;
+}
+
+struct text *hub_text(struct hub *hub)
+{
+    hub->text.size = 0;
+    hub->text.failed = false;
+    return &hub->text;
 }
 
 uint64_t hub_now(const struct hub *hub)

@@ -37,7 +37,7 @@ struct hub {
     struct calls calls;
     struct monitors monitors;
     struct chunk_arena arena;
-    struct text scratch; /* for lines that the broker itself makes */
+    struct text text; /* hub_text() */
     struct peer_counters counters;
     uint64_t bytes_sent; /* by connections that are closed */
 };
@@ -53,6 +53,9 @@ struct hub *hub_of(struct peer *peer);
 
 /* The peer that a unique or a well-known name stands for; NULL if there is none. */
 struct peer *hub_find_peer(struct hub *hub, struct span name);
+
+/* An empty text for a line of the broker's own; only one is in use at a time. */
+struct text *hub_text(struct hub *hub);
 
 /* Milliseconds on the clock of the deadlines. */
 uint64_t hub_now(const struct hub *hub);

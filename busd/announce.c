@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+#include "busd/announce.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "libbus/base/macros.h"
+
+static void write_event(struct text *text, struct span topic, struct span body, bool retained)
+{
+    text_append_string(text, "{\"sender\":\"bus\",\"type\":\"event\",\"topic\":\"");
+    text_append_span(text, topic);
+    text_append_string(text, retained ? "\",\"retained\":true,\"body\":" : "\",\"body\":");
+    text_append_span(text, body);
+    text_append_string(text, "}\n");
+}
+
+void announce_to(struct hub *hub, struct peer *receiver, struct span topic, struct span body,
+                 bool retained)
+{
+    struct text *text = hub_text(hub);
+
+    write_event(text, topic, body, retained);
+    if (text->failed)
+        peer_doom(receiver, "out of memory for its notices");
+    else
+        deliver_text(hub, receiver, MESSAGE_EVENT, topic, text_span(text), NULL);
+}
+
+void announce(struct hub *hub, struct span topic, struct span body)
+{
+    struct text *text = hub_text(hub);
+
+    if (hub->topics.count_broker == 0 && list_is_empty(&hub->monitors.watchers))
+        return;
+    write_event(text, topic, body, false);
+    if (text->failed || deliver_text_event(hub, topic, text_span(text)) < 0)
+        log_limited(hub->log, LOG_LEVEL_ERROR, "out of memory: nobody is told about %.*s",
+                    SPAN_ARGS(topic));
+}
+
+void announce_name_body(struct text *text, struct span owner, struct span old)
+{
+    if (owner.size == 0) {
+        text_append_string(text, "null");
+        return;
+    }
+    text_append_string(text, "{\"owner\":\"");
+    text_append_span(text, owner);
+    text_append_string(text, "\"");
+    if (old.size > 0) {
+        text_append_string(text, ",\"old\":\"");
+        text_append_span(text, old);
+        text_append_string(text, "\"");
+    }
+    text_append_string(text, "}");
+}
+
+void announce_peer_body(struct text *text, const struct peer *peer)
+{
+    text_printf(text, "{\"uid\":%" PRIu32 ",\"pid\":%d}", (uint32_t)peer->credentials.uid,
+                (int)peer->credentials.pid);
+}
+
+static struct span owner_name(struct name_owner *owner)
+{
+    return owner ? peer_name(peer_of_owner(owner)) : (struct span){0};
+}
+
+void announce_name_change(struct hub *hub, const struct name_change *change)
+{
+    CLEANUP(text_deinit) struct text topic = TEXT_INIT;
+    CLEANUP(text_deinit) struct text body = TEXT_INIT;
+
+    if (change->before == change->after)
+        return;
+    text_append_string(&topic, "bus.name.");
+    text_append(&topic, change->text, change->size);
+    announce_name_body(&body, owner_name(change->after), owner_name(change->before));
+    announce(hub, text_span(&topic), text_span(&body));
+}
+
+void announce_peer_change(struct hub *hub, const struct peer *peer, bool gone)
+{
+    CLEANUP(text_deinit) struct text topic = TEXT_INIT;
+    CLEANUP(text_deinit) struct text body = TEXT_INIT;
+
+    text_printf(&topic, "bus.peer.%" PRIu64, peer->id);
+    if (gone)
+        text_append_string(&body, "null");
+    else
+        announce_peer_body(&body, peer);
+    announce(hub, text_span(&topic), text_span(&body));
+}
+
+void announce_overflow(struct hub *hub, struct peer *receiver)
+{
+    CLEANUP(text_deinit) struct text body = TEXT_INIT;
+    struct overflow *overflow = receiver->overflow;
+
+    if (!overflow || receiver->doomed ||
+        receiver->connection.outq.bytes > hub->limits.queue_bytes / 2)
+        return;
+    text_printf(&body, "{\"lost\":%" PRIu64 ",\"first\":\"%.*s\",\"last\":\"%.*s\",\"since\":%.3f}",
+                overflow->lost, overflow->first_size, overflow->first, overflow->last_size,
+                overflow->last, overflow->since);
+    receiver->overflow = NULL;
+    free(overflow);
+    announce_to(hub, receiver, SPAN("bus.overflow"), text_span(&body), false);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The events of the broker's own: who owns which name, who is connected, what a
+ * receiver has lost. They cost nothing while nobody subscribes to them.
+ */
+#ifndef BUSD_ANNOUNCE_H
+#define BUSD_ANNOUNCE_H
+
+#include "busd/deliver.h"
+
+/* An event; `body` is JSON text. To one receiver … */
+void announce_to(struct hub *hub, struct peer *receiver, struct span topic, struct span body,
+                 bool retained);
+/* … or to its subscribers. */
+void announce(struct hub *hub, struct span topic, struct span body);
+
+/* bus.name.<name>, if the owner has changed. */
+void announce_name_change(struct hub *hub, const struct name_change *change);
+
+/* bus.peer.<N>. */
+void announce_peer_change(struct hub *hub, const struct peer *peer, bool gone);
+
+/* The bodies of those two, for snapshots too. Appended to `text`. */
+void announce_name_body(struct text *text, struct span owner, struct span old);
+void announce_peer_body(struct text *text, const struct peer *peer);
+
+/* bus.overflow: what the receiver has lost, if anything and if it reads again. */
+void announce_overflow(struct hub *hub, struct peer *receiver);
+
+#endif
