@@ -95,6 +95,12 @@ void connection_stop(struct connection *connection);
  * -errno when the connection is dead. */
 int connection_flush(struct connection *connection);
 
+/* Whether the last flush has left something because the peer does not read. */
+static inline bool connection_is_blocked(const struct connection *connection)
+{
+    return connection->draining || connection->events & UV_WRITABLE;
+}
+
 /* Closes everything; `closed` is called once the memory may be freed. */
 void connection_close(struct connection *connection, uv_close_cb closed);
 

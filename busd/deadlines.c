@@ -29,21 +29,15 @@ void deadline_init(struct deadline *deadline)
  * from now: there its slot lies ahead of the hand. */
 static void place(struct deadlines *deadlines, struct deadline *deadline)
 {
-    uint64_t at = deadline->at;
-
-    if (at <= deadlines->now) {
+    if (deadline->at <= deadlines->now) {
         deadline->level = LEVEL_EXPIRED;
         list_append(&deadlines->expired, &deadline->link);
         return;
     }
 
-    uint64_t reach = (UINT64_C(1) << shift_of(DEADLINES_LEVELS)) - 1;
-    if ((at | reach) != (deadlines->now | reach))
-        at = deadlines->now | reach;
-    unsigned highest =
-        at == deadlines->now ? 0 : 63 - (unsigned)__builtin_clzll(at ^ deadlines->now);
+    unsigned highest = 63 - (unsigned)__builtin_clzll(deadline->at ^ deadlines->now);
     unsigned level = highest / DEADLINES_SLOT_BITS;
-    unsigned slot = at >> shift_of(level) & SLOT_MASK;
+    unsigned slot = deadline->at >> shift_of(level) & SLOT_MASK;
 
     deadline->level = (unsigned char)level;
     deadline->slot = (unsigned char)slot;
@@ -53,7 +47,7 @@ static void place(struct deadlines *deadlines, struct deadline *deadline)
 
 void deadlines_add(struct deadlines *deadlines, struct deadline *deadline, uint64_t at)
 {
-    deadline->at = at;
+    deadline->at = MIN(at, (UINT64_C(1) << shift_of(DEADLINES_LEVELS)) - 1);
     deadlines->count++;
     place(deadlines, deadline);
 }
@@ -78,10 +72,7 @@ static uint64_t next_stop(const struct deadlines *deadlines)
             continue;
         uint64_t slot = (uint64_t)__builtin_ctzll(deadlines->occupied[level]);
         uint64_t above = deadlines->now >> shift_of(level + 1) << shift_of(level + 1);
-        /* The far slot of the last level is where what lies beyond waits: it may
-         * be the one under the hand. */
-        uint64_t stop = above | slot << shift_of(level);
-        return stop > deadlines->now ? stop : deadlines->now + 1;
+        return above | slot << shift_of(level);
     }
     return UINT64_MAX;
 }

@@ -5,8 +5,8 @@
  * clock; the caller says what time it is, and asks when to come again.
  *
  * A `struct deadline` is embedded in the object it belongs to; the wheel never
- * owns it. Six levels of 64 slots reach 2^36 ms, two years; what lies beyond
- * waits in the last slot and is looked at again from there.
+ * owns it. Ten levels of 64 slots reach 2^60 ms, which nobody will see pass; what is
+ * said to lie beyond is taken for that.
  */
 #ifndef BUSD_DEADLINES_H
 #define BUSD_DEADLINES_H
@@ -17,7 +17,7 @@
 
 #include "libbus/base/list.h"
 
-#define DEADLINES_LEVELS    6
+#define DEADLINES_LEVELS    10
 #define DEADLINES_SLOT_BITS 6
 #define DEADLINES_SLOTS     (1 << DEADLINES_SLOT_BITS)
 

@@ -83,6 +83,20 @@ static bool has_room(const struct hub *hub, const struct peer *receiver, const s
     return outq->bytes == 0 || outq->bytes + piece->size <= limit;
 }
 
+/* Only who does not read loses something: what has come together in this turn alone
+ * is written before the turn ends. */
+static bool make_room(struct hub *hub, struct peer *receiver, const struct piece *piece,
+                      enum delivery delivery)
+{
+    /* Writing may lay out something new, in the place of the piece. */
+    struct chunk *pinned = chunk_ref(piece->chunk);
+    bool written = !connection_is_blocked(&receiver->connection) &&
+                   connection_flush(&receiver->connection) == 0;
+
+    chunk_unref(pinned);
+    return written && has_room(hub, receiver, piece, delivery);
+}
+
 int deliver_to(struct hub *hub, struct peer *receiver, const struct piece *piece,
                enum delivery delivery, struct span topic)
 {
@@ -93,7 +107,7 @@ int deliver_to(struct hub *hub, struct peer *receiver, const struct piece *piece
         deliver_lost(hub, receiver, topic);
         return WIRE_LIMIT_EXCEEDED;
     }
-    if (!has_room(hub, receiver, piece, delivery)) {
+    if (!has_room(hub, receiver, piece, delivery) && !make_room(hub, receiver, piece, delivery)) {
         if (delivery == DELIVER_EVENT)
             deliver_lost(hub, receiver, topic);
         else if (delivery == DELIVER_ANSWER && !piece->fds)
@@ -185,8 +199,8 @@ void deliver_event(struct hub *hub, struct peer *sender, struct route *route,
                                           to ? count : 0, &piece});
 }
 
-void deliver_to_broker(struct hub *hub, struct peer *sender, const struct envelope *envelope,
-                       struct fds *fds)
+void deliver_nowhere(struct hub *hub, struct peer *sender, const struct envelope *envelope,
+                     struct fds *fds, bool to_broker)
 {
     struct peer *broker = NULL;
     struct piece piece;
@@ -194,8 +208,8 @@ void deliver_to_broker(struct hub *hub, struct peer *sender, const struct envelo
     if (list_is_empty(&hub->monitors.watchers) ||
         deliver_layout(hub, sender, envelope, fds, &piece) < 0)
         return;
-    show_monitors(hub,
-                  &(struct sighting){envelope->type, envelope->topic, sender, &broker, 1, &piece});
+    show_monitors(hub, &(struct sighting){envelope->type, envelope->topic, sender, &broker,
+                                          to_broker ? 1 : 0, &piece});
 }
 
 /* ---------------------------------------------- messages of the broker */

@@ -41,9 +41,9 @@ int deliver_message(struct hub *hub, struct peer *sender, struct peer *receiver,
 void deliver_event(struct hub *hub, struct peer *sender, struct route *route,
                    const struct envelope *envelope, struct fds *fds);
 
-/* Shows monitors a call to the broker itself. */
-void deliver_to_broker(struct hub *hub, struct peer *sender, const struct envelope *envelope,
-                       struct fds *fds);
+/* Shows monitors a call that goes to no peer: to the broker itself, or to nobody. */
+void deliver_nowhere(struct hub *hub, struct peer *sender, const struct envelope *envelope,
+                     struct fds *fds, bool to_broker);
 
 /* A line that the broker made, newline included, to one receiver: 0,
  * WIRE_LIMIT_EXCEEDED or -ENOMEM (the receiver is doomed) … */

@@ -81,6 +81,14 @@ static uint64_t call_deadline(struct hub *hub, const struct envelope *envelope)
     return timeout > 0 ? hub_now(hub) + timeout : 0;
 }
 
+/* By its id the error would be taken for the answer to the call before. */
+static void complain_of_id(struct hub *hub, struct peer *caller, const struct envelope *envelope)
+{
+    answer_complaint(hub, caller, envelope, NULL, WIRE_INVALID_MESSAGE,
+                     "id: a call of yours with the id %" PRIu64 " is outstanding already",
+                     envelope->id);
+}
+
 /* Remembers who is to answer; an error has been sent if that cannot be. */
 static bool track_call(struct hub *hub, struct peer *caller, struct peer *callee,
                        const struct envelope *envelope)
@@ -89,10 +97,7 @@ static bool track_call(struct hub *hub, struct peer *caller, struct peer *callee
                       call_deadline(hub, envelope), hub->limits.calls);
 
     if (r == WIRE_INVALID_MESSAGE)
-        /* By id it would be taken for the answer to the first one. */
-        answer_complaint(hub, caller, envelope, NULL, WIRE_INVALID_MESSAGE,
-                         "id: a call of yours with the id %" PRIu64 " is outstanding already",
-                         envelope->id);
+        complain_of_id(hub, caller, envelope);
     else if (r == WIRE_LIMIT_EXCEEDED)
         answer_error(hub, caller, envelope, WIRE_LIMIT_EXCEEDED,
                      "%" PRIu64 " calls of yours are outstanding already (calls)",
@@ -106,12 +111,17 @@ static void dispatch_call(struct hub *hub, struct peer *caller, const struct env
                           struct fds *fds)
 {
     if (span_equal(envelope->to, SPAN("bus"))) {
-        deliver_to_broker(hub, caller, envelope, fds);
+        deliver_nowhere(hub, caller, envelope, fds, true);
+        if (envelope->id > 0 && calls_find(&hub->calls, &caller->calls, envelope->id)) {
+            complain_of_id(hub, caller, envelope);
+            return;
+        }
         driver_dispatch(hub, caller, envelope);
         return;
     }
     struct peer *callee = hub_find_peer(hub, envelope->to);
     if (!callee) {
+        deliver_nowhere(hub, caller, envelope, fds, false);
         answer_error(hub, caller, envelope, WIRE_NAME_UNKNOWN, "nobody owns '%.*s'",
                      SPAN_ARGS(envelope->to));
         return;
