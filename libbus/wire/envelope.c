@@ -88,7 +88,9 @@ struct reader {
     struct envelope *envelope;
     const char *line;
     struct envelope_fault *fault;
-    int error; /* the first one that does not keep us from reading on */
+    int error;                 /* the first one that does not keep us from reading on */
+    uint32_t seen;             /* 1u << KEY_X for each key, right or wrong */
+    const char *at[KEY_COUNT]; /* where the keys seen are */
 };
 
 /* Remembers the first thing that is wrong with the message, though it is JSON;
@@ -315,7 +317,7 @@ static enum envelope_key find_key(struct span name)
 }
 
 /* `p` is at the opening quote of a key; returns the byte after the value. */
-static const char *read_member(struct reader *reader, const char *p, uint32_t *seen)
+static const char *read_member(struct reader *reader, const char *p)
 {
     struct scan_fault fault;
     bool escaped;
@@ -342,17 +344,18 @@ static const char *read_member(struct reader *reader, const char *p, uint32_t *s
         end = scan_value(value, 1, &fault);
         return end ? end : broken(reader, fault.position, fault.reason);
     }
-    if (*seen & 1u << key) {
+    if (reader->seen & 1u << key) {
         invalid(reader, p, keys[key].name.data, "it is there twice");
         end = scan_value(value, 1, &fault);
         return end ? end : broken(reader, fault.position, fault.reason);
     }
-    *seen |= 1u << key;
+    reader->seen |= 1u << key;
+    reader->at[key] = p;
     return read_value(reader, key, value);
 }
 
 /* `p` is at the opening brace; returns the byte after the closing one. */
-static const char *read_object(struct reader *reader, const char *p, uint32_t *seen)
+static const char *read_object(struct reader *reader, const char *p)
 {
     const char *start = p + 1;
 
@@ -361,7 +364,7 @@ static const char *read_object(struct reader *reader, const char *p, uint32_t *s
         p++;
     } else {
         for (;;) {
-            p = read_member(reader, p, seen);
+            p = read_member(reader, p);
             if (!p)
                 return NULL;
             p = scan_space(p);
@@ -381,10 +384,10 @@ static const char *read_object(struct reader *reader, const char *p, uint32_t *s
 }
 
 /* Whether the keys that are there are those that belong in such a message. */
-static void check_keys(struct reader *reader, const char *end, enum envelope_origin origin,
-                       uint32_t seen)
+static void check_keys(struct reader *reader, const char *end, enum envelope_origin origin)
 {
     struct envelope *envelope = reader->envelope;
+    uint32_t seen = reader->seen;
     bool from_client = origin == ENVELOPE_FROM_CLIENT;
 
     if (!(seen & 1u << KEY_TYPE)) {
@@ -404,7 +407,7 @@ static void check_keys(struct reader *reader, const char *end, enum envelope_ori
             required &= ~(unsigned)BROKER_OPTIONAL_ID;
         if (seen & 1u << key) {
             if (!(allowed & type))
-                invalid(reader, end, keys[key].name.data,
+                invalid(reader, reader->at[key], keys[key].name.data,
                         from_client && keys[key].client == 0
                             ? "only the bus itself may send this key"
                             : "it does not belong in a message of this type");
@@ -417,17 +420,21 @@ static void check_keys(struct reader *reader, const char *end, enum envelope_ori
     if (envelope->type == MESSAGE_CALL && !(seen & 1u << KEY_ID) && !envelope->no_reply)
         invalid(reader, end, "id", "a call without it must be no_reply");
     if (envelope->body_fd && envelope_has(envelope, KEY_BODY))
-        invalid(reader, end, "body_fd", "it does not go with a body");
+        invalid(reader, reader->at[KEY_BODY_FD], "body_fd", "it does not go with a body");
     if (envelope->body_fd && !(seen & 1u << KEY_FDS))
-        invalid(reader, end, "body_fd", "it needs fds");
+        invalid(reader, reader->at[KEY_BODY_FD], "body_fd", "it needs fds");
 }
 
 int envelope_parse(struct envelope *envelope, const char *line, size_t size,
                    enum envelope_origin origin, struct envelope_fault *ret_fault)
 {
-    struct reader reader = {.envelope = envelope, .line = line, .fault = ret_fault};
-    uint32_t seen = 0;
+    struct reader reader;
 
+    reader.envelope = envelope;
+    reader.line = line;
+    reader.fault = ret_fault;
+    reader.error = 0;
+    reader.seen = 0;
     *envelope = (struct envelope){0};
     const char *p = scan_space(line);
     if (*p != '{') {
@@ -441,7 +448,7 @@ int envelope_parse(struct envelope *envelope, const char *line, size_t size,
             invalid(&reader, p, NULL, "a message is a JSON object");
         return reader.error;
     }
-    p = read_object(&reader, p, &seen);
+    p = read_object(&reader, p);
     if (!p)
         return reader.error;
     const char *end = scan_space(p);
@@ -449,6 +456,6 @@ int envelope_parse(struct envelope *envelope, const char *line, size_t size,
         broken(&reader, end, "nothing may follow the object");
         return reader.error;
     }
-    check_keys(&reader, p - 1, origin, seen);
+    check_keys(&reader, p - 1, origin);
     return reader.error;
 }

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+#include "libbus/pending.h"
+
+#include <stddef.h>
+
+#include "libbus/base/macros.h"
+#include "libbus/client.h"
+
+uint64_t pending_deadline(uint64_t timeout)
+{
+    if (timeout == BUS_TIMEOUT_NEVER)
+        return 0;
+    if (timeout == BUS_TIMEOUT_DEFAULT)
+        timeout = CLIENT_TIMEOUT_DEFAULT;
+    return client_now() + timeout + CLIENT_TIMEOUT_GRACE;
+}
+
+int pending_add(struct bus *bus, struct pending *pending, uint64_t deadline)
+{
+    uint64_t id = bus->last_id + 1;
+    /* The ids are ours and follow one another: they are the best hash there is. */
+    int r = hash_add(&bus->pending_by_id, &pending->node, id);
+
+    if (r < 0)
+        return r;
+    pending->timer = (struct timer){0};
+    if (deadline && (r = timers_add(&bus->timers, &pending->timer, deadline)) < 0) {
+        hash_remove(&bus->pending_by_id, &pending->node);
+        return r;
+    }
+    bus->last_id = id;
+    pending->id = id;
+    list_append(&bus->pending, &pending->link);
+    return 0;
+}
+
+void pending_remove(struct bus *bus, struct pending *pending)
+{
+    if (list_is_empty(&pending->link))
+        return;
+    list_remove(&pending->link);
+    hash_remove(&bus->pending_by_id, &pending->node);
+    timers_remove(&bus->timers, &pending->timer);
+}
+
+struct pending *pending_find(struct bus *bus, uint64_t id)
+{
+    return CONTAINER_OF(hash_first(&bus->pending_by_id, id), struct pending, node);
+}
+
+void pending_answer(struct bus *bus, struct pending *pending, struct bus_message *answer)
+{
+    pending_remove(bus, pending);
+    pending->answered(pending, answer);
+}
+
+void pending_fail(struct bus *bus, struct pending *pending, const char *name, const char *message)
+{
+    struct bus_message *answer = message_new_error(bus, pending->id, name, message);
+
+    /* Without memory even for this there is nothing left that could be told. */
+    pending_answer(bus, pending, answer);
+    bus_message_unref(answer);
+}
