@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/support/busd.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "libbus/base/macros.h"
+#include "tests/support/process.h"
+
+#define START_MS 20000
+#define STOP_MS  20000
+#define BACK_MS  1000
+#define ARGS_MAX 32
+
+const char *busd_binary(void)
+{
+    const char *binary = getenv("BUSD_BINARY");
+
+    return binary ? binary : BUSD_BINARY;
+}
+
+static void log_path(const struct busd *busd, char *path, size_t size)
+{
+    snprintf(path, size, "%s/log", busd->directory);
+}
+
+static int failed(const struct busd *busd, const char *what)
+{
+    fprintf(stderr, "busd (pid %d): %s\n", (int)busd->pid, what);
+    busd_print_log(busd);
+    return -1;
+}
+
+static _Noreturn void run(const struct busd *busd, const char *const *args, int ready_fd)
+{
+    const char *argv[ARGS_MAX] = {busd_binary(), "--address", busd->path};
+    char option[32], log[80];
+    size_t count = 3;
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    snprintf(option, sizeof(option), "--print-address=%d", ready_fd);
+    argv[count++] = option;
+    while (args && *args && count < ARGS_MAX - 1)
+        argv[count++] = *args++;
+    log_path(busd, log, sizeof(log));
+    int fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (fd < 0 || dup2(fd, STDERR_FILENO) < 0)
+        _exit(126);
+    fcntl(ready_fd, F_SETFD, 0);
+    execv(argv[0], (char **)(uintptr_t)argv);
+    dprintf(STDERR_FILENO, "cannot run %s: %s\n", argv[0], strerror(errno));
+    _exit(127);
+}
+
+/* The address it prints, up to the newline. */
+static int read_address(struct busd *busd, int fd)
+{
+    uint64_t end = process_now() + START_MS;
+    size_t size = 0;
+
+    while (size < sizeof(busd->address)) {
+        struct pollfd wait = {.fd = fd, .events = POLLIN};
+        uint64_t now = process_now();
+        if (now >= end || poll(&wait, 1, (int)(end - now)) <= 0)
+            return failed(busd, "did not print its address in time");
+        ssize_t n = read(fd, busd->address + size, sizeof(busd->address) - size);
+        if (n <= 0)
+            return failed(busd, "ended without printing its address");
+        size += (size_t)n;
+        if (busd->address[size - 1] == '\n') {
+            busd->address[size - 1] = '\0';
+            return 0;
+        }
+    }
+    return failed(busd, "printed an address that is too long");
+}
+
+int busd_start(struct busd *busd, const char *const *args)
+{
+    int ends[2];
+
+    *busd = (struct busd){.directory = "/tmp/busd-test-XXXXXX", .ready_fd = -1};
+    if (!mkdtemp(busd->directory) || pipe2(ends, O_CLOEXEC) < 0) {
+        perror("busd_start");
+        return -1;
+    }
+    snprintf(busd->path, sizeof(busd->path), "%s/bus", busd->directory);
+    busd->pid = fork();
+    if (busd->pid == 0)
+        run(busd, args, ends[1]);
+    close(ends[1]);
+    busd->ready_fd = ends[0];
+    int r = busd->pid < 0 ? -1 : read_address(busd, ends[0]);
+    if (r < 0) {
+        busd_kill(busd);
+        return -1;
+    }
+    busd->fds = process_open_fds(busd->pid);
+    return 0;
+}
+
+/* Removes the directory; says so if more than the log was in it. */
+static bool clean_up(struct busd *busd)
+{
+    DIR *directory = opendir(busd->directory);
+    struct dirent *entry;
+    bool clean = true;
+
+    while (directory && (entry = readdir(directory))) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        if (strcmp(entry->d_name, "log") != 0) {
+            fprintf(stderr, "busd left %s behind\n", entry->d_name);
+            clean = false;
+        }
+        unlinkat(dirfd(directory), entry->d_name, 0);
+    }
+    if (directory)
+        closedir(directory);
+    rmdir(busd->directory);
+    cleanup_close(&busd->ready_fd);
+    busd->ready_fd = -1;
+    busd->pid = 0;
+    return clean;
+}
+
+int busd_stop(struct busd *busd)
+{
+    int status, r = 0;
+
+    if (busd->pid <= 0)
+        return clean_up(busd) ? 0 : -1;
+    kill(busd->pid, SIGTERM);
+    if (!process_wait(busd->pid, STOP_MS, &status)) {
+        failed(busd, "did not end after SIGTERM");
+        busd_kill(busd);
+        return -1;
+    }
+    if (WIFSIGNALED(status)) {
+        fprintf(stderr, "signal %d\n", WTERMSIG(status));
+        r = failed(busd, "was killed by a signal");
+    } else if (WEXITSTATUS(status) != 0) {
+        fprintf(stderr, "status %d\n", WEXITSTATUS(status));
+        r = failed(busd, "ended with an error");
+    }
+    return clean_up(busd) ? r : -1;
+}
+
+void busd_kill(struct busd *busd)
+{
+    int status;
+
+    if (busd->pid > 0) {
+        kill(busd->pid, SIGKILL);
+        process_wait(busd->pid, STOP_MS, &status);
+    }
+    unlink(busd->path);
+    char lock[96];
+    snprintf(lock, sizeof(lock), "%s.lock", busd->path);
+    unlink(lock);
+    clean_up(busd);
+}
+
+/* The epoll set for receivers of fds is made when the first one has to wait, and
+ * kept: it alone may come on top. */
+#define KEPT_MAX 1
+
+bool busd_fds_are_back(const struct busd *busd, unsigned more)
+{
+    uint64_t end = process_now() + BACK_MS;
+    unsigned now;
+
+    while ((now = process_open_fds(busd->pid)) > busd->fds + more + KEPT_MAX) {
+        if (process_now() >= end) {
+            fprintf(stderr, "busd has %u file descriptors open instead of %u:\n", now,
+                    busd->fds + more);
+            process_print_fds(busd->pid);
+            return false;
+        }
+        nanosleep(&(struct timespec){0, 1000000}, NULL);
+    }
+    return now > 0 || failed(busd, "has ended by itself") == 0;
+}
+
+static char *read_log(const struct busd *busd)
+{
+    char path[80];
+    CLEANUP(cleanup_close) int fd = -1;
+    char *text = calloc(1, 65537);
+    size_t size = 0;
+    ssize_t n;
+
+    log_path(busd, path, sizeof(path));
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    while (text && fd >= 0 && size < 65536 && (n = read(fd, text + size, 65536 - size)) > 0)
+        size += (size_t)n;
+    return text;
+}
+
+void busd_print_log(const struct busd *busd)
+{
+    CLEANUP(cleanup_free) char *text = read_log(busd);
+
+    if (text && *text)
+        fprintf(stderr, "its log:\n%s\n", text);
+}
+
+bool busd_has_logged(const struct busd *busd, const char *text)
+{
+    CLEANUP(cleanup_free) char *log = read_log(busd);
+
+    return log && strstr(log, text);
+}

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The table of outstanding calls, with their deadlines, on stack objects.
+ */
+#include <stdlib.h>
+
+#include "busd/calls.h"
+#include "busd/deadlines.h"
+#include "libbus/base/macros.h"
+#include "libbus/wire/errors.h"
+#include "tests/support/random.h"
+#include "tests/support/unit.h"
+
+#define SEED    4004
+#define PARTIES 6
+#define LIMIT   100000
+
+static struct deadlines wheel;
+static struct calls calls;
+static struct call_party parties[PARTIES];
+
+#define A (&parties[0])
+#define B (&parties[1])
+#define C (&parties[2])
+
+static int setup(void **state)
+{
+    deadlines_init(&wheel, 1000);
+    calls_init(&calls, &wheel);
+    for (unsigned i = 0; i < PARTIES; i++)
+        call_party_init(&parties[i]);
+    return 0;
+}
+
+static void leave(struct call_party *party)
+{
+    struct list *first;
+
+    while ((first = list_first(&party->made)))
+        calls_remove(&calls, LIST_ENTRY(first, struct call, by_caller));
+    while ((first = list_first(&party->received)))
+        calls_remove(&calls, LIST_ENTRY(first, struct call, by_callee));
+}
+
+static int teardown(void **state)
+{
+    for (unsigned i = 0; i < PARTIES; i++)
+        leave(&parties[i]);
+    for (unsigned i = 0; i < PARTIES; i++) {
+        assert_int_equal(parties[i].made_count, 0);
+        assert_int_equal(parties[i].received_count, 0);
+    }
+    assert_int_equal(wheel.count, 0);
+    calls_deinit(&calls);
+    return 0;
+}
+
+static void test_add_find_remove(void **state)
+{
+    assert_null(calls_find(&calls, A, 1));
+    assert_int_equal(calls_add(&calls, A, B, 1, 0, LIMIT), 0);
+    struct call *call = calls_find(&calls, A, 1);
+    assert_non_null(call);
+    assert_ptr_equal(call->caller, A);
+    assert_ptr_equal(call->callee, B);
+    assert_int_equal(call->id, 1);
+    assert_int_equal(A->made_count, 1);
+    assert_int_equal(A->received_count, 0);
+    assert_int_equal(B->received_count, 1);
+    /* The id is the caller's own: nobody else's with that number. */
+    assert_null(calls_find(&calls, B, 1));
+    assert_null(calls_find(&calls, A, 2));
+    calls_remove(&calls, call);
+    assert_null(calls_find(&calls, A, 1));
+    assert_int_equal(A->made_count, 0);
+    assert_int_equal(B->received_count, 0);
+}
+
+static void test_same_id(void **state)
+{
+    assert_int_equal(calls_add(&calls, A, B, 7, 0, LIMIT), 0);
+    assert_int_equal(calls_add(&calls, A, B, 7, 0, LIMIT), WIRE_INVALID_MESSAGE);
+    assert_int_equal(calls_add(&calls, A, C, 7, 0, LIMIT), WIRE_INVALID_MESSAGE);
+    assert_int_equal(calls_add(&calls, B, A, 7, 0, LIMIT), 0);
+    assert_int_equal(calls_add(&calls, C, B, 7, 0, LIMIT), 0);
+    assert_ptr_equal(calls_find(&calls, B, 7)->callee, A);
+    calls_remove(&calls, calls_find(&calls, A, 7));
+    assert_int_equal(calls_add(&calls, A, C, 7, 0, LIMIT), 0);
+    assert_ptr_equal(calls_find(&calls, A, 7)->callee, C);
+}
+
+static void test_oneself(void **state)
+{
+    assert_int_equal(calls_add(&calls, A, A, 1, 0, LIMIT), 0);
+    assert_int_equal(A->made_count, 1);
+    assert_int_equal(A->received_count, 1);
+    calls_remove(&calls, calls_find(&calls, A, 1));
+    assert_true(list_is_empty(&A->made));
+    assert_true(list_is_empty(&A->received));
+}
+
+static void test_limit(void **state)
+{
+    for (uint64_t id = 1; id <= 3; id++)
+        assert_int_equal(calls_add(&calls, A, B, id, 0, 3), 0);
+    assert_int_equal(calls_add(&calls, A, B, 4, 0, 3), WIRE_LIMIT_EXCEEDED);
+    /* A double id is a double id, whatever the limit. */
+    assert_int_equal(calls_add(&calls, A, B, 2, 0, 3), WIRE_INVALID_MESSAGE);
+    /* The limit is the caller's, not the callee's. */
+    assert_int_equal(calls_add(&calls, C, B, 4, 0, 3), 0);
+    calls_remove(&calls, calls_find(&calls, A, 1));
+    assert_int_equal(calls_add(&calls, A, B, 4, 0, 3), 0);
+}
+
+static void test_deadlines(void **state)
+{
+    calls_add(&calls, A, B, 1, 1500, LIMIT);
+    calls_add(&calls, A, B, 2, 0, LIMIT);
+    calls_add(&calls, A, C, 3, 1200, LIMIT);
+    calls_add(&calls, A, C, 4, 1300, LIMIT);
+    assert_int_equal(wheel.count, 3);
+    calls_remove(&calls, calls_find(&calls, A, 4));
+    assert_int_equal(wheel.count, 2);
+    assert_null(calls_pop_expired(&calls, 1199));
+
+    struct call *call = calls_pop_expired(&calls, 1400);
+    assert_ptr_equal(call, calls_find(&calls, A, 3));
+    calls_remove(&calls, call);
+    assert_null(calls_pop_expired(&calls, 1400));
+    call = calls_pop_expired(&calls, 99999999);
+    assert_int_equal(call->id, 1);
+    calls_remove(&calls, call);
+    assert_null(calls_pop_expired(&calls, UINT64_C(1) << 40));
+    assert_non_null(calls_find(&calls, A, 2));
+}
+
+static void test_big_ids(void **state)
+{
+    assert_int_equal(calls_add(&calls, A, B, 9007199254740991, 0, LIMIT), 0);
+    assert_int_equal(calls_add(&calls, A, B, 9007199254740990, 0, LIMIT), 0);
+    assert_null(calls_find(&calls, A, (uint32_t)9007199254740991));
+    assert_int_equal(calls_find(&calls, A, 9007199254740991)->id, 9007199254740991);
+}
+
+/* Whom each outstanding call goes to, in a plain array. */
+#define IDS 40
+static int model[PARTIES][IDS];
+
+static void test_random(void **state)
+{
+    struct random random = {.state = SEED};
+    size_t count = 0;
+
+    for (unsigned i = 0; i < PARTIES; i++)
+        for (unsigned id = 0; id < IDS; id++)
+            model[i][id] = -1;
+    for (unsigned round = 0; round < 200000; round++) {
+        unsigned caller = random_below(&random, PARTIES), callee = random_below(&random, PARTIES);
+        unsigned id = random_below(&random, IDS);
+        struct call *call = calls_find(&calls, &parties[caller], id + 1);
+
+        CHECK((call != NULL) == (model[caller][id] >= 0), "seed %d round %u", SEED, round);
+        if (call)
+            assert_ptr_equal(call->callee, &parties[model[caller][id]]);
+        if (call && random_one_in(&random, 2)) {
+            calls_remove(&calls, call);
+            model[caller][id] = -1;
+            count--;
+        } else {
+            int result = calls_add(&calls, &parties[caller], &parties[callee], id + 1,
+                                   random_one_in(&random, 2) ? 5000 + round : 0, LIMIT);
+            assert_int_equal(result, call ? WIRE_INVALID_MESSAGE : 0);
+            if (!call) {
+                model[caller][id] = (int)callee;
+                count++;
+            }
+        }
+        assert_int_equal(calls.table.count, count);
+        if (random_one_in(&random, 2000)) {
+            leave(&parties[caller]);
+            for (unsigned i = 0; i < PARTIES; i++)
+                for (unsigned n = 0; n < IDS; n++)
+                    if (model[i][n] >= 0 && (i == caller || model[i][n] == (int)caller)) {
+                        model[i][n] = -1;
+                        count--;
+                    }
+        }
+    }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_add_find_remove), TEST(test_same_id), TEST(test_oneself), TEST(test_limit),
+        TEST(test_deadlines),       TEST(test_big_ids), TEST(test_random),
+    };
+
+    return cmocka_run_group_tests_name("calls", tests, NULL, NULL);
+}

@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Routing against the plainest model there is: a list of all subscriptions, each
+ * matched on its own.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "busd/topics.h"
+#include "libbus/base/macros.h"
+#include "libbus/wire/errors.h"
+#include "libbus/wire/grammar.h"
+#include "tests/support/random.h"
+#include "tests/support/unit.h"
+
+#define SEED        90125
+#define SUBSCRIBERS 12
+#define LIMIT       10000
+
+static struct topics topics;
+static struct subscriber subscribers[SUBSCRIBERS];
+
+static int setup(void **state)
+{
+    topics_init(&topics);
+    for (unsigned i = 0; i < SUBSCRIBERS; i++)
+        subscriber_init(&subscribers[i]);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    for (unsigned i = 0; i < SUBSCRIBERS; i++) {
+        topics_leave(&topics, &subscribers[i]);
+        assert_int_equal(subscribers[i].count, 0);
+    }
+    assert_int_equal(topics.count, 0);
+    assert_int_equal(topics.count_broker, 0);
+    assert_int_equal(topics.nodes.count, 0);
+    topics_deinit(&topics);
+    return 0;
+}
+
+static uint64_t subscribe(unsigned who, const char *pattern, const char *sender)
+{
+    struct subscription *subscription = NULL;
+
+    assert_int_equal(topics_subscribe(&topics, &subscribers[who], span_from(pattern),
+                                      span_from(sender), LIMIT, &subscription),
+                     0);
+    assert_ptr_equal(subscription->subscriber, &subscribers[who]);
+    assert_true(span_is(subscription->pattern, pattern));
+    assert_true(span_equal(subscription->sender, span_from(sender)));
+    return subscription->id;
+}
+
+/* "02 5:org.x": who gets it without a filter, and for which senders, sorted. */
+static const char *route(const char *topic)
+{
+    static char text[4096];
+    struct route *found = topics_route(&topics, span_from(topic));
+    size_t size = 0;
+
+    assert_non_null(found);
+    assert_true(found->plain <= found->count);
+    text[0] = '\0';
+    for (unsigned who = 0; who < SUBSCRIBERS; who++)
+        for (size_t i = 0; i < found->count; i++) {
+            const struct route_entry *entry = &found->entries[i];
+            if (entry->subscriber != &subscribers[who])
+                continue;
+            assert_int_equal(entry->filter == NULL, i < found->plain);
+            size += (size_t)snprintf(text + size, sizeof(text) - size, "%s%u%s%.*s",
+                                     size > 0 ? " " : "", who, entry->filter ? ":" : "",
+                                     entry->filter ? (int)entry->filter->sender.size : 0,
+                                     entry->filter ? entry->filter->sender.data : "");
+        }
+    return text;
+}
+
+static void test_nobody(void **state)
+{
+    assert_string_equal(route("a.b"), "");
+    subscribe(0, "x", NULL);
+    assert_string_equal(route("a.b"), "");
+}
+
+static void test_patterns(void **state)
+{
+    subscribe(0, "a.b", NULL);
+    subscribe(1, "a.*", NULL);
+    subscribe(2, "a.#", NULL);
+    subscribe(3, "#", NULL);
+    subscribe(4, "*.b", NULL);
+    subscribe(5, "*", NULL);
+    subscribe(6, "a", NULL);
+    subscribe(7, "*.*.#", NULL);
+    subscribe(8, "bus.#", NULL);
+    subscribe(9, "bus.name.*", NULL);
+
+    assert_string_equal(route("a"), "2 3 5 6");
+    assert_string_equal(route("a.b"), "0 1 2 3 4 7");
+    assert_string_equal(route("a.c"), "1 2 3 7");
+    assert_string_equal(route("a.b.c"), "2 3 7");
+    assert_string_equal(route("b"), "3 5");
+    assert_string_equal(route("ab"), "3 5");
+    assert_string_equal(route("bus"), "8");
+    assert_string_equal(route("bus.b"), "8");
+    assert_string_equal(route("bus.name.x"), "8 9");
+    assert_string_equal(route("busy.b"), "3 4 7");
+    assert_int_equal(topics.count, 10);
+    assert_int_equal(topics.count_broker, 2);
+}
+
+/* Once a connection, however many of its patterns match. */
+static void test_once(void **state)
+{
+    for (unsigned i = 0; i < 5; i++)
+        subscribe(0, "a.b", NULL);
+    subscribe(0, "#", NULL);
+    subscribe(0, "a.*", NULL);
+    subscribe(0, "a.b", "org.x");
+    assert_string_equal(route("a.b"), "0");
+}
+
+static void test_filters(void **state)
+{
+    subscribe(0, "a.b", "org.x");
+    subscribe(0, "a.*", "org.y");
+    subscribe(1, "a.#", ":7");
+    subscribe(2, "a.b", NULL);
+    assert_string_equal(route("a.b"), "0:org.x 0:org.y 1::7 2");
+    assert_string_equal(route("a.c"), "0:org.y 1::7");
+    uint64_t id = subscribe(0, "#", NULL);
+    assert_string_equal(route("a.b"), "0 1::7 2");
+    assert_int_equal(topics_unsubscribe(&topics, &subscribers[0], id), 0);
+    assert_string_equal(route("a.b"), "0:org.x 0:org.y 1::7 2");
+}
+
+static void test_unsubscribe(void **state)
+{
+    uint64_t first = subscribe(0, "a.b", NULL), second = subscribe(0, "a.b", NULL);
+    uint64_t other = subscribe(1, "a.*", NULL);
+
+    assert_int_not_equal(first, second);
+    assert_int_equal(topics_unsubscribe(&topics, &subscribers[0], 99), WIRE_NO_SUCH_SUBSCRIPTION);
+    assert_int_equal(topics_unsubscribe(&topics, &subscribers[0], 0), WIRE_NO_SUCH_SUBSCRIPTION);
+    assert_string_equal(route("a.b"), "0 1");
+    assert_int_equal(topics_unsubscribe(&topics, &subscribers[0], first), 0);
+    assert_string_equal(route("a.b"), "0 1");
+    assert_int_equal(topics_unsubscribe(&topics, &subscribers[0], first),
+                     WIRE_NO_SUCH_SUBSCRIPTION);
+    assert_int_equal(topics_unsubscribe(&topics, &subscribers[0], second), 0);
+    assert_string_equal(route("a.b"), "1");
+    assert_int_equal(topics_unsubscribe(&topics, &subscribers[1], other), 0);
+    assert_string_equal(route("a.b"), "");
+    assert_int_equal(topics.nodes.count, 0);
+    /* An id is not used again. */
+    assert_int_not_equal(subscribe(0, "a.b", NULL), second);
+}
+
+static void test_ids_are_ones_own(void **state)
+{
+    uint64_t id = subscribe(0, "a.b", NULL);
+
+    assert_int_equal(topics_unsubscribe(&topics, &subscribers[1], id), WIRE_NO_SUCH_SUBSCRIPTION);
+    assert_string_equal(route("a.b"), "0");
+}
+
+static void test_limit(void **state)
+{
+    struct subscription *subscription;
+
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(topics_subscribe(&topics, &subscribers[0], SPAN("a"), (struct span){0}, 3,
+                                          &subscription),
+                         0);
+    assert_int_equal(
+        topics_subscribe(&topics, &subscribers[0], SPAN("b.c"), (struct span){0}, 3, &subscription),
+        WIRE_LIMIT_EXCEEDED);
+    assert_int_equal(subscribers[0].count, 3);
+    assert_int_equal(topics.nodes.count, 1);
+    assert_int_equal(topics_unsubscribe(&topics, &subscribers[0], subscription->id), 0);
+    assert_int_equal(
+        topics_subscribe(&topics, &subscribers[0], SPAN("b.c"), (struct span){0}, 3, &subscription),
+        0);
+}
+
+/* The longest patterns and topics there are. */
+static void test_long(void **state)
+{
+    char topic[256] = "", stars[256] = "";
+
+    for (unsigned i = 0; i < 128; i++) {
+        strcat(topic, i > 0 ? ".a" : "a");
+        strcat(stars, i > 0 ? ".*" : "*");
+    }
+    subscribe(0, stars, NULL);
+    subscribe(1, topic, NULL);
+    stars[254] = '#';
+    subscribe(2, stars, NULL);
+    assert_string_equal(route(topic), "0 1 2");
+    topic[253] = '\0';
+    assert_string_equal(route(topic), "2");
+}
+
+/* A route that is asked for again comes from the cache, until anything changes; the
+ * cache stays within its bounds. */
+static void test_cache(void **state)
+{
+    char topic[64];
+    struct route *first;
+
+    subscribe(0, "t.#", NULL);
+    first = topics_route(&topics, SPAN("t.a"));
+    assert_ptr_equal(topics_route(&topics, SPAN("t.a")), first);
+    subscribe(1, "t.a", NULL);
+    assert_string_equal(route("t.a"), "0 1");
+    for (unsigned i = 0; i < 100000; i++) {
+        snprintf(topic, sizeof(topic), "t.some-quite-long-topic-name.%u", i);
+        assert_int_equal(topics_route(&topics, span_from(topic))->count, 1);
+        assert_in_range(topics.cache_bytes, 0, TOPICS_CACHE_BYTES);
+    }
+    assert_true(topics.cache_bytes > TOPICS_CACHE_BYTES / 2);
+    assert_string_equal(route("t.a"), "0 1");
+}
+
+static void test_marks(void **state)
+{
+    uint64_t mark = topics_new_mark(&topics);
+
+    subscribe(0, "a", NULL);
+    for (unsigned i = 0; i < SUBSCRIBERS; i++)
+        assert_int_not_equal(subscribers[i].mark, mark);
+    topics_route(&topics, SPAN("a"));
+    uint64_t next = topics_new_mark(&topics);
+    assert_int_not_equal(next, mark);
+    for (unsigned i = 0; i < SUBSCRIBERS; i++)
+        assert_int_not_equal(subscribers[i].mark, next);
+}
+
+/* ------------------------------------------------ against a model */
+
+struct model {
+    bool used;
+    unsigned who;
+    uint64_t id;
+    char pattern[32];
+    char sender[8];
+};
+
+static struct model models[60];
+
+static void random_text(struct random *random, char *text, bool wildcards)
+{
+    static const char *const segments[] = {"a", "b", "c", "bus"};
+    unsigned count = 1 + random_below(random, 4);
+
+    *text = '\0';
+    for (unsigned i = 0; i < count; i++) {
+        const char *segment = segments[random_below(random, ARRAY_SIZE(segments))];
+        if (wildcards && random_one_in(random, 3))
+            segment = "*";
+        if (wildcards && i + 1 == count && random_one_in(random, 4))
+            segment = "#";
+        strcat(text, i > 0 ? "." : "");
+        strcat(text, segment);
+    }
+}
+
+static int compare_strings(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+/* The same text as route() makes, from the model. */
+static const char *model_route(const char *topic)
+{
+    static char text[4096];
+
+    text[0] = '\0';
+    for (unsigned who = 0; who < SUBSCRIBERS; who++) {
+        char parts[ARRAY_SIZE(models)][16];
+        size_t count = 0;
+        bool plain = false;
+        for (size_t i = 0; i < ARRAY_SIZE(models); i++) {
+            const struct model *m = &models[i];
+            if (!m->used || m->who != who ||
+                !grammar_matches(span_from(m->pattern), span_from(topic)))
+                continue;
+            plain |= !m->sender[0];
+            snprintf(parts[count++], sizeof(parts[0]), "%u:%s", who, m->sender);
+        }
+        if (plain)
+            snprintf(parts[0], sizeof(parts[0]), "%u", who);
+        qsort(parts, plain ? 1 : count, sizeof(parts[0]), compare_strings);
+        for (size_t i = 0; i < (plain ? 1 : count); i++) {
+            strcat(text, text[0] ? " " : "");
+            strcat(text, parts[i]);
+        }
+    }
+    return text;
+}
+
+/* Filters of one subscriber come in any order: put them as the model does. */
+static const char *sorted(const char *text)
+{
+    static char result[4096];
+    char parts[ARRAY_SIZE(models) * 2][16], copy[4096];
+    size_t count = 0;
+
+    strcpy(copy, text);
+    result[0] = '\0';
+    for (char *part = strtok(copy, " "); part; part = strtok(NULL, " "))
+        snprintf(parts[count++], sizeof(parts[0]), "%s", part);
+    qsort(parts, count, sizeof(parts[0]), compare_strings);
+    for (size_t i = 0; i < count; i++) {
+        strcat(result, i > 0 ? " " : "");
+        strcat(result, parts[i]);
+    }
+    return result;
+}
+
+static void random_change(struct random *random)
+{
+    static const char *const senders[] = {"", "", "org.x", "org.y"};
+    struct model *m = &models[random_below(random, ARRAY_SIZE(models))];
+
+    if (m->used) {
+        assert_int_equal(topics_unsubscribe(&topics, &subscribers[m->who], m->id), 0);
+        m->used = false;
+        return;
+    }
+    m->used = true;
+    m->who = random_below(random, SUBSCRIBERS);
+    random_text(random, m->pattern, true);
+    strcpy(m->sender, senders[random_below(random, ARRAY_SIZE(senders))]);
+    m->id = subscribe(m->who, m->pattern, m->sender[0] ? m->sender : NULL);
+    if (random_one_in(random, 100)) {
+        topics_leave(&topics, &subscribers[m->who]);
+        for (size_t i = 0; i < ARRAY_SIZE(models); i++)
+            models[i].used &= models[i].who != m->who;
+    }
+}
+
+static void test_random(void **state)
+{
+    struct random random = {.state = SEED};
+    unsigned received = 0;
+
+    memset(models, 0, sizeof(models));
+    for (unsigned round = 0; round < 30000; round++) {
+        char topic[32], expected[4096];
+
+        if (random_one_in(&random, 2))
+            random_change(&random);
+        random_text(&random, topic, false);
+        strcpy(expected, sorted(model_route(topic)));
+        const char *got = sorted(route(topic));
+        CHECK(strcmp(got, expected) == 0, "seed %d round %u, %s: got '%s', expected '%s'", SEED,
+              round, topic, got, expected);
+        received += *expected != '\0';
+    }
+    assert_in_range(received, 3000, 29000);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_nobody),  TEST(test_patterns),    TEST(test_once),
+        TEST(test_filters), TEST(test_unsubscribe), TEST(test_ids_are_ones_own),
+        TEST(test_limit),   TEST(test_long),        TEST(test_cache),
+        TEST(test_marks),   TEST(test_random),
+    };
+
+    return cmocka_run_group_tests_name("topics", tests, NULL, NULL);
+}
