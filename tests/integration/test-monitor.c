@@ -93,9 +93,6 @@ static void test_errors_and_cancels(struct session *session)
                 "{'sender':'bus','type':'error','id':1,'error':'bus.Cancelled','message':'*'}");
     expect_seen(m, "$A", "[]", 0,
                 "{'sender':'$A','type':'call','id':2,'to':'org.example.No','method':'M'}");
-    /* A call that reaches nobody is seen as well. */
-    expect_seen(m, "$A", "[]", 0,
-                "{'sender':'$A','type':'call','id':2,'to':'org.example.No','method':'M'}");
     expect_seen(m, "bus", "['$A']", 0,
                 "{'sender':'bus','type':'error','id':2,'error':'bus.NameUnknown','message':'*'}");
 }
