@@ -9,7 +9,6 @@
 
 #include "busd/dispatch.h"
 #include "busd/driver.h"
-#include "busd/listener.h"
 #include "libbus/base/macros.h"
 #include "libbus/wire/sockio.h"
 
@@ -255,11 +254,11 @@ int broker_init(struct broker *broker, struct log *log, const struct config *con
     return 0;
 }
 
-int broker_listen(struct broker *broker, const char *address, mode_t mode)
+int broker_listen(struct broker *broker, const struct listener_options *options)
 {
     struct listener *listener;
 
-    int r = listener_new(&broker->loop, broker->log, address, mode, on_accept, broker, &listener);
+    int r = listener_new(&broker->loop, broker->log, options, on_accept, broker, &listener);
     if (r == 0)
         list_append(&broker->listeners, &listener->link);
     return r;

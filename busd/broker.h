@@ -8,11 +8,11 @@
 #define BUSD_BROKER_H
 
 #include <stdbool.h>
-#include <sys/types.h>
 #include <uv.h>
 
 #include "busd/config.h"
 #include "busd/hub.h"
+#include "busd/listener.h"
 
 /* How long SIGTERM waits for clients to read what is queued for them. */
 #define BROKER_DRAIN_MS 10000
@@ -34,7 +34,7 @@ struct broker {
 int broker_init(struct broker *broker, struct log *log, const struct config *config);
 
 /* 0 or -errno; the log says why. */
-int broker_listen(struct broker *broker, const char *address, mode_t mode);
+int broker_listen(struct broker *broker, const struct listener_options *options);
 
 /* Serves until SIGTERM or SIGINT, then drains. */
 void broker_run(struct broker *broker);

@@ -79,9 +79,11 @@ static int remove_stale(struct listener *listener, const struct address *address
     return 0;
 }
 
-static int bind_address(struct listener *listener, const struct address *address, const char *text,
-                        mode_t mode)
+static int bind_address(struct listener *listener, const struct address *address,
+                        const struct listener_options *options)
 {
+    const char *text = options->address;
+
     CLEANUP(cleanup_close) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return fail(listener->log, -errno, text, strerror(errno));
@@ -97,12 +99,14 @@ static int bind_address(struct listener *listener, const struct address *address
             return r;
     }
     /* Nobody can connect before listen(), so the mode is in force in time. */
-    mode_t mask = umask(0777 & ~mode);
+    mode_t mask = umask(0777 & ~options->mode);
     int r = bind(fd, (const struct sockaddr *)&address->socket, address->size);
     umask(mask);
     if (r < 0)
         return fail(listener->log, -errno, text,
                     errno == EADDRINUSE ? "some program serves this address" : strerror(errno));
+    if (listener->path && lchown(listener->path, options->owner, options->group) < 0)
+        return fail(listener->log, -errno, text, strerror(errno));
     if (listen(fd, BACKLOG) < 0)
         return fail(listener->log, -errno, text, strerror(errno));
     listener->fd = TAKE_FD(fd);
@@ -210,9 +214,10 @@ static void on_closed(uv_handle_t *handle)
         listener_free(listener);
 }
 
-int listener_new(uv_loop_t *loop, struct log *log, const char *text, mode_t mode,
+int listener_new(uv_loop_t *loop, struct log *log, const struct listener_options *options,
                  listener_accept accept, void *userdata, struct listener **ret_listener)
 {
+    const char *text = options->address;
     struct address address;
 
     int r = address_parse(text, &address);
@@ -232,7 +237,7 @@ int listener_new(uv_loop_t *loop, struct log *log, const char *text, mode_t mode
                                   .userdata = userdata};
     list_init(&listener->link);
     r = address.fd >= 0 ? adopt(listener, address.fd, text)
-                        : bind_address(listener, &address, text, mode);
+                        : bind_address(listener, &address, options);
     if (r == 0)
         r = uv_poll_init(loop, &listener->poll, listener->fd);
     if (r < 0) {

@@ -40,9 +40,16 @@ struct listener {
     void *userdata;
 };
 
-/* Heap object; `address` as on the command line, `mode` of the socket file. 0 or
- * -errno; the log says what was wrong and what would be right. */
-int listener_new(uv_loop_t *loop, struct log *log, const char *address, mode_t mode,
+struct listener_options {
+    const char *address; /* as on the command line */
+    mode_t mode;         /* of the socket file, which also gets … */
+    uid_t owner;         /* … this owner and … */
+    gid_t group;         /* … this group; (uid_t)-1 and (gid_t)-1: ours */
+};
+
+/* Heap object; the options are borrowed for the call. 0 or -errno; the log says what
+ * was wrong and what would be right. */
+int listener_new(uv_loop_t *loop, struct log *log, const struct listener_options *options,
                  listener_accept accept, void *userdata, struct listener **ret_listener);
 
 /* Accepts no more and removes the socket file; frees itself when libuv has done

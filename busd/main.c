@@ -210,9 +210,12 @@ static bool listen_all(struct broker *broker, const struct options *options)
         addresses = &only;
         count = 1;
     }
-    for (size_t i = 0; i < count; i++)
-        if (broker_listen(broker, addresses[i], options->system ? 0666 : 0600) < 0)
+    for (size_t i = 0; i < count; i++) {
+        struct listener_options listener = {addresses[i], options->system ? 0666 : 0600, (uid_t)-1,
+                                            (gid_t)-1};
+        if (broker_listen(broker, &listener) < 0)
             return false;
+    }
     for (size_t i = 0; i < count; i++) {
         if (!print_address(options, addresses[i])) {
             log_write(broker->log, LOG_LEVEL_ERROR, "cannot write the address to fd %d: %s",
