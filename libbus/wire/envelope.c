@@ -28,57 +28,84 @@ enum value_kind {
 #define IN_ALL     (IN_BODIED | IN(CANCEL))
 
 /* Protocol section 2: what each key holds, in which messages of a client it may
- * stand, in which of the broker's, and in which messages of a client it must. */
+ * stand, in which of the broker's, and in which messages of a client it must. In the
+ * order of enum envelope_key, which is that of the names' lengths. */
+#define KEYS(X, arg)                                                                               \
+    X(arg, TO, "to", VALUE_DESTINATION, IN_ALL, IN_ALL, IN_ALL & ~IN(EVENT))                       \
+    X(arg, ID, "id", VALUE_INTEGER, IN_ALL, IN_ALL, IN_ANSWERS | IN(CANCEL))                       \
+    X(arg, FDS, "fds", VALUE_FDS, IN_BODIED, IN_BODIED, 0)                                         \
+    X(arg, TTL, "ttl", VALUE_INTEGER, IN(EVENT), IN(EVENT), 0)                                     \
+    X(arg, TYPE, "type", VALUE_TYPE, IN_ALL, IN_ALL, IN_ALL)                                       \
+    X(arg, BODY, "body", VALUE_ANY, IN_BODIED, IN_BODIED, 0)                                       \
+    X(arg, PATH, "path", VALUE_PATH, IN(CALL), IN(CALL), 0)                                        \
+    X(arg, MORE, "more", VALUE_BOOLEAN, IN(CALL) | IN(REPLY), IN(CALL) | IN(REPLY), 0)             \
+    X(arg, TOPIC, "topic", VALUE_TOPIC, IN(EVENT), IN(EVENT), IN(EVENT))                           \
+    X(arg, ERROR, "error", VALUE_METHOD, IN(ERROR), IN(ERROR), IN(ERROR))                          \
+    X(arg, ABOUT, "about", VALUE_ANY, 0, IN(ERROR), 0)                                             \
+    X(arg, METHOD, "method", VALUE_METHOD, IN(CALL), IN(CALL), IN(CALL))                           \
+    X(arg, SENDER, "sender", VALUE_DESTINATION, 0, IN_ALL, 0)                                      \
+    X(arg, RETAIN, "retain", VALUE_RETAIN, IN(EVENT), IN(EVENT), 0)                                \
+    X(arg, OFFSET, "offset", VALUE_DURATION, 0, IN(ERROR), 0)                                      \
+    X(arg, REASON, "reason", VALUE_WORD, 0, IN(CANCEL), 0)                                         \
+    X(arg, MESSAGE, "message", VALUE_STRING, IN(ERROR), IN(ERROR), 0)                              \
+    X(arg, TIMEOUT, "timeout", VALUE_DURATION, IN(CALL), IN(CALL), 0)                              \
+    X(arg, BODY_FD, "body_fd", VALUE_BOOLEAN, IN_BODIED, IN_BODIED, 0)                             \
+    X(arg, NO_REPLY, "no_reply", VALUE_BOOLEAN, IN(CALL), IN(CALL), 0)                             \
+    X(arg, NO_START, "no_start", VALUE_BOOLEAN, IN(CALL), IN(CALL), 0)                             \
+    X(arg, RETAINED, "retained", VALUE_BOOLEAN, 0, IN(EVENT), 0)
+
 static const struct {
     struct span name;
     enum value_kind kind;
-    unsigned client;
-    unsigned broker;
-    unsigned required;
 } keys[KEY_COUNT] = {
-    [KEY_TYPE] = {SPAN("type"), VALUE_TYPE, IN_ALL, IN_ALL, IN_ALL},
-    [KEY_TO] = {SPAN("to"), VALUE_DESTINATION, IN_ALL, IN_ALL, IN_ALL & ~IN(EVENT)},
-    [KEY_ID] = {SPAN("id"), VALUE_INTEGER, IN_ALL, IN_ALL, IN_ANSWERS | IN(CANCEL)},
-    [KEY_METHOD] = {SPAN("method"), VALUE_METHOD, IN(CALL), IN(CALL), IN(CALL)},
-    [KEY_PATH] = {SPAN("path"), VALUE_PATH, IN(CALL), IN(CALL), 0},
-    [KEY_TOPIC] = {SPAN("topic"), VALUE_TOPIC, IN(EVENT), IN(EVENT), IN(EVENT)},
-    [KEY_BODY] = {SPAN("body"), VALUE_ANY, IN_BODIED, IN_BODIED, 0},
-    [KEY_FDS] = {SPAN("fds"), VALUE_FDS, IN_BODIED, IN_BODIED, 0},
-    [KEY_ERROR] = {SPAN("error"), VALUE_METHOD, IN(ERROR), IN(ERROR), IN(ERROR)},
-    [KEY_MESSAGE] = {SPAN("message"), VALUE_STRING, IN(ERROR), IN(ERROR), 0},
-    [KEY_NO_REPLY] = {SPAN("no_reply"), VALUE_BOOLEAN, IN(CALL), IN(CALL), 0},
-    [KEY_NO_START] = {SPAN("no_start"), VALUE_BOOLEAN, IN(CALL), IN(CALL), 0},
-    [KEY_TIMEOUT] = {SPAN("timeout"), VALUE_DURATION, IN(CALL), IN(CALL), 0},
-    [KEY_MORE] = {SPAN("more"), VALUE_BOOLEAN, IN(CALL) | IN(REPLY), IN(CALL) | IN(REPLY), 0},
-    [KEY_RETAIN] = {SPAN("retain"), VALUE_RETAIN, IN(EVENT), IN(EVENT), 0},
-    [KEY_TTL] = {SPAN("ttl"), VALUE_INTEGER, IN(EVENT), IN(EVENT), 0},
-    [KEY_BODY_FD] = {SPAN("body_fd"), VALUE_BOOLEAN, IN_BODIED, IN_BODIED, 0},
-    [KEY_SENDER] = {SPAN("sender"), VALUE_DESTINATION, 0, IN_ALL, 0},
-    [KEY_RETAINED] = {SPAN("retained"), VALUE_BOOLEAN, 0, IN(EVENT), 0},
-    [KEY_ABOUT] = {SPAN("about"), VALUE_ANY, 0, IN(ERROR), 0},
-    [KEY_OFFSET] = {SPAN("offset"), VALUE_DURATION, 0, IN(ERROR), 0},
-    [KEY_REASON] = {SPAN("reason"), VALUE_WORD, 0, IN(CANCEL), 0},
+#define X(arg, symbol, name, kind, client, broker, required) [KEY_##symbol] = {SPAN(name), kind},
+    KEYS(X, 0)
+#undef X
 };
 
-/* The broker's own errors need no id, and what it sends is addressed by the
- * connection it is sent on. */
-#define BROKER_OPTIONAL_TO (IN_ALL)
-#define BROKER_OPTIONAL_ID IN(ERROR)
+/* The first key whose name is so long. */
+#define KEY_LENGTH_MAX 8
+static const unsigned char first_of_length[KEY_LENGTH_MAX + 2] = {
+    [0] = 0,         [1] = 0,          [2] = KEY_TO,      [3] = KEY_FDS,      [4] = KEY_TYPE,
+    [5] = KEY_TOPIC, [6] = KEY_METHOD, [7] = KEY_MESSAGE, [8] = KEY_NO_REPLY, [9] = KEY_COUNT,
+};
 
-static const char *const type_names[] = {
-    [MESSAGE_CALL] = "call",   [MESSAGE_REPLY] = "reply",   [MESSAGE_ERROR] = "error",
-    [MESSAGE_EVENT] = "event", [MESSAGE_CANCEL] = "cancel",
+/* The same by type of message: a bit for each key. */
+#define CLIENT_BIT(type, symbol, name, kind, client, broker, required)                             \
+    | ((client)&IN(type) ? 1u << KEY_##symbol : 0u)
+#define BROKER_BIT(type, symbol, name, kind, client, broker, required)                             \
+    | ((broker)&IN(type) ? 1u << KEY_##symbol : 0u)
+#define REQUIRED_BIT(type, symbol, name, kind, client, broker, required)                           \
+    | ((required)&IN(type) ? 1u << KEY_##symbol : 0u)
+#define MASKS(type)                                                                                \
+    [MESSAGE_##type] = {0u KEYS(CLIENT_BIT, type), 0u KEYS(BROKER_BIT, type),                      \
+                        0u KEYS(REQUIRED_BIT, type)}
+
+static const struct {
+    uint32_t client;
+    uint32_t broker;
+    uint32_t required;
+} masks[] = {MASKS(CALL), MASKS(REPLY), MASKS(ERROR), MASKS(EVENT), MASKS(CANCEL)};
+
+/* Of the keys that only the broker sends. */
+#define BROKER_KEYS                                                                                \
+    (1u << KEY_ABOUT | 1u << KEY_SENDER | 1u << KEY_OFFSET | 1u << KEY_REASON | 1u << KEY_RETAINED)
+
+static const struct span type_names[] = {
+    [MESSAGE_NONE] = {"", 0},        [MESSAGE_CALL] = SPAN("call"),
+    [MESSAGE_REPLY] = SPAN("reply"), [MESSAGE_ERROR] = SPAN("error"),
+    [MESSAGE_EVENT] = SPAN("event"), [MESSAGE_CANCEL] = SPAN("cancel"),
 };
 
 const char *message_type_name(enum message_type type)
 {
-    return type_names[type];
+    return type_names[type].data;
 }
 
 enum message_type message_type_from_name(struct span name)
 {
     for (enum message_type type = MESSAGE_CALL; type <= MESSAGE_CANCEL; type++)
-        if (span_is(name, type_names[type]))
+        if (span_equal(name, type_names[type]))
             return type;
     return MESSAGE_NONE;
 }
@@ -305,14 +332,15 @@ static const char *read_value(struct reader *reader, enum envelope_key key, cons
     }
 }
 
-/* KEY_COUNT if the protocol does not know it. The length and a byte single out
- * one candidate for most keys. */
+/* KEY_COUNT if the protocol does not know it. */
 static enum envelope_key find_key(struct span name)
 {
-    for (enum envelope_key key = 0; key < KEY_COUNT; key++)
-        if (keys[key].name.size == name.size && keys[key].name.data[0] == name.data[0] &&
+    if (name.size > KEY_LENGTH_MAX)
+        return KEY_COUNT;
+    for (unsigned key = first_of_length[name.size]; key < first_of_length[name.size + 1]; key++)
+        if (keys[key].name.data[0] == name.data[0] &&
             memcmp(keys[key].name.data, name.data, name.size) == 0)
-            return key;
+            return (enum envelope_key)key;
     return KEY_COUNT;
 }
 
@@ -387,8 +415,8 @@ static const char *read_object(struct reader *reader, const char *p)
 static void check_keys(struct reader *reader, const char *end, enum envelope_origin origin)
 {
     struct envelope *envelope = reader->envelope;
-    uint32_t seen = reader->seen;
     bool from_client = origin == ENVELOPE_FROM_CLIENT;
+    uint32_t seen = reader->seen;
 
     if (!(seen & 1u << KEY_TYPE)) {
         invalid(reader, end, "type", "it is missing");
@@ -397,26 +425,26 @@ static void check_keys(struct reader *reader, const char *end, enum envelope_ori
     if (!envelope->type)
         return;
 
-    unsigned type = 1u << envelope->type;
-    for (enum envelope_key key = 0; key < KEY_COUNT; key++) {
-        unsigned allowed = from_client ? keys[key].client : keys[key].broker;
-        unsigned required = keys[key].required;
-        if (!from_client && key == KEY_TO)
-            required &= ~(unsigned)BROKER_OPTIONAL_TO;
-        if (!from_client && key == KEY_ID)
-            required &= ~(unsigned)BROKER_OPTIONAL_ID;
-        if (seen & 1u << key) {
-            if (!(allowed & type))
-                invalid(reader, reader->at[key], keys[key].name.data,
-                        from_client && keys[key].client == 0
-                            ? "only the bus itself may send this key"
-                            : "it does not belong in a message of this type");
-        } else if (required & type) {
-            invalid(reader, end, keys[key].name.data, "it is missing");
-        }
+    uint32_t allowed = from_client ? masks[envelope->type].client : masks[envelope->type].broker;
+    uint32_t required = masks[envelope->type].required;
+    if (!from_client) {
+        /* What the broker sends is addressed by the connection it is sent on, and its
+         * own errors need no id. */
+        required &= ~(1u << KEY_TO);
+        if (envelope->type == MESSAGE_ERROR)
+            required &= ~(1u << KEY_ID);
+        required |= 1u << KEY_SENDER;
     }
-    if (!from_client && !(seen & 1u << KEY_SENDER))
-        invalid(reader, end, "sender", "it is missing");
+    uint32_t wrong = (seen & ~allowed) | (required & ~seen);
+    if (UNLIKELY(wrong)) {
+        unsigned key = (unsigned)__builtin_ctz(wrong);
+        bool there = seen & 1u << key;
+        invalid(reader, there ? reader->at[key] : end, keys[key].name.data,
+                !there                                   ? "it is missing"
+                : from_client && BROKER_KEYS & 1u << key ? "only the bus itself may send this key"
+                                                         : "it does not belong in a message of "
+                                                           "this type");
+    }
     if (envelope->type == MESSAGE_CALL && !(seen & 1u << KEY_ID) && !envelope->no_reply)
         invalid(reader, end, "id", "a call without it must be no_reply");
     if (envelope->body_fd && envelope_has(envelope, KEY_BODY))

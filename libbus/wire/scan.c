@@ -20,13 +20,6 @@ static const char *fault(struct scan_fault *ret_fault, const char *position, con
     return NULL;
 }
 
-const char *scan_space(const char *p)
-{
-    while (*p == ' ' || *p == '\t' || *p == '\r')
-        p++;
-    return p;
-}
-
 /* The first byte that is not plain string content: a quote, a backslash, a
  * control character or the beginning of a longer UTF-8 sequence. */
 static inline const char *scan_plain(const char *p)

@@ -28,7 +28,12 @@ struct scan_fault {
 };
 
 /* Skips spaces, tabs and CRs; stops at the LF at the latest. */
-const char *scan_space(const char *p);
+static inline const char *scan_space(const char *p)
+{
+    while (*p == ' ' || *p == '\t' || *p == '\r')
+        p++;
+    return p;
+}
 
 /* `p` is at the first byte of a value (no space before it), `depth` the number
  * of arrays and objects around it. Returns the byte after the value, or NULL

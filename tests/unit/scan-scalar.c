@@ -2,7 +2,6 @@
 #include "tests/unit/scan-scalar.h"
 
 #define SCAN_FORCE_SCALAR
-#define scan_space  scalar_scan_space
 #define scan_value  scalar_scan_value
 #define scan_string scalar_scan_string
 #define scan_text   scalar_scan_text

@@ -12,7 +12,6 @@
 
 struct scan_fault;
 
-const char *scalar_scan_space(const char *p);
 const char *scalar_scan_value(const char *p, unsigned depth, struct scan_fault *ret_fault);
 const char *scalar_scan_string(const char *p, bool *ret_escaped, struct scan_fault *ret_fault);
 bool scalar_scan_text(const char *text, size_t size, struct scan_fault *ret_fault);

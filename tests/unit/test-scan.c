@@ -234,7 +234,6 @@ static void test_space(void **state)
     assert_ptr_equal(scan_space(line), line + 4);
     assert_ptr_equal(scan_space(line + 4), line + 4);
     assert_ptr_equal(scan_space(empty), empty);
-    assert_ptr_equal(scalar_scan_space(line), line + 4);
 }
 
 static void append_nested(struct text *text, unsigned depth, const char *open, const char *close)
