@@ -29,11 +29,6 @@ const char *busd_binary(void)
     return binary ? binary : BUSD_BINARY;
 }
 
-static void log_path(const struct busd *busd, char *path, size_t size)
-{
-    snprintf(path, size, "%s/log", busd->directory);
-}
-
 static int failed(const struct busd *busd, const char *what)
 {
     fprintf(stderr, "busd (pid %d): %s\n", (int)busd->pid, what);
@@ -44,7 +39,7 @@ static int failed(const struct busd *busd, const char *what)
 static _Noreturn void run(const struct busd *busd, const char *const *args, int ready_fd)
 {
     const char *argv[ARGS_MAX] = {busd_binary(), "--address", busd->path};
-    char option[32], log[80];
+    char option[32];
     size_t count = 3;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -52,8 +47,7 @@ static _Noreturn void run(const struct busd *busd, const char *const *args, int 
     argv[count++] = option;
     while (args && *args && count < ARGS_MAX - 1)
         argv[count++] = *args++;
-    log_path(busd, log, sizeof(log));
-    int fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    int fd = open(busd->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (fd < 0 || dup2(fd, STDERR_FILENO) < 0)
         _exit(126);
     fcntl(ready_fd, F_SETFD, 0);
@@ -95,6 +89,8 @@ int busd_start(struct busd *busd, const char *const *args)
         return -1;
     }
     snprintf(busd->path, sizeof(busd->path), "%s/bus", busd->directory);
+    snprintf(busd->lock, sizeof(busd->lock), "%s.lock", busd->path);
+    snprintf(busd->log, sizeof(busd->log), "%s/log", busd->directory);
     busd->pid = fork();
     if (busd->pid == 0)
         run(busd, args, ends[1]);
@@ -165,10 +161,18 @@ void busd_kill(struct busd *busd)
         process_wait(busd->pid, STOP_MS, &status);
     }
     unlink(busd->path);
-    char lock[96];
-    snprintf(lock, sizeof(lock), "%s.lock", busd->path);
-    unlink(lock);
+    unlink(busd->lock);
     clean_up(busd);
+}
+
+void busd_abandon(const struct busd *busd)
+{
+    if (busd->pid > 0)
+        kill(busd->pid, SIGKILL);
+    unlink(busd->path);
+    unlink(busd->lock);
+    unlink(busd->log);
+    rmdir(busd->directory);
 }
 
 /* The epoll set for receivers of fds is made when the first one has to wait, and
@@ -194,14 +198,11 @@ bool busd_fds_are_back(const struct busd *busd, unsigned more)
 
 static char *read_log(const struct busd *busd)
 {
-    char path[80];
-    CLEANUP(cleanup_close) int fd = -1;
+    CLEANUP(cleanup_close) int fd = open(busd->log, O_RDONLY | O_CLOEXEC);
     char *text = calloc(1, 65537);
     size_t size = 0;
     ssize_t n;
 
-    log_path(busd, path, sizeof(path));
-    fd = open(path, O_RDONLY | O_CLOEXEC);
     while (text && fd >= 0 && size < 65536 && (n = read(fd, text + size, 65536 - size)) > 0)
         size += (size_t)n;
     return text;

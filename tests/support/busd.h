@@ -12,7 +12,9 @@
 struct busd {
     pid_t pid;
     char directory[64];
-    char path[80];     /* of the socket */
+    char path[80];     /* of the socket … */
+    char lock[88];     /* … the lock beside it … */
+    char log[80];      /* … and what it writes to standard error */
     char address[128]; /* as busd printed it */
     int ready_fd;      /* where it prints its addresses to; kept open for it */
     unsigned fds;      /* open when it had started, see busd_fds_are_back() */
@@ -29,6 +31,9 @@ int busd_stop(struct busd *busd);
 
 /* SIGKILL, and no questions asked. */
 void busd_kill(struct busd *busd);
+
+/* The same for a signal handler that is about to exit: does not wait. */
+void busd_abandon(const struct busd *busd);
 
 /* Whether within a second no more file descriptors are open than at the start and
  * `more` on top. Says on standard error which are left. */

@@ -15,6 +15,7 @@
 #define TESTS_SUPPORT_CLIENT_H
 
 #include <jansson.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -123,6 +124,16 @@ void message_free(struct message *message); /* NULL is let pass; closes its fds 
 /* Reads what is there now, without waiting. */
 void client_read_available(struct client *client);
 
+/* The next message without taking it out; NULL if none has been read yet. */
+struct message *client_peek(const struct client *client);
+
+/* Waits until more has been read, a message or the end. `wanted` is for the failure
+ * when nothing comes in time. */
+void client_read_more(struct client *client, const char *wanted);
+
+/* client_next(), with what is wanted. */
+struct message *client_wait(struct client *client, const char *wanted);
+
 /* Closes the socket: the bus sees the client leave. */
 void client_close(struct client *client);
 
@@ -131,5 +142,7 @@ void client_free(struct client *client);
 /* A text with ' and names replaced; malloc'ed. */
 char *client_expand(struct session *session, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+char *client_expand_arguments(struct session *session, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
 
 #endif

@@ -33,10 +33,11 @@ static const char *const writing_names[] = {
 };
 
 static char time_is_up[256];
+static const struct busd *running;
 
 static void on_alarm(int signal)
 {
-    /* The child dies with us. */
+    busd_abandon(running);
     if (write(STDERR_FILENO, time_is_up, strlen(time_is_up)) < 0)
         _exit(3);
     _exit(2);
@@ -44,6 +45,8 @@ static void on_alarm(int signal)
 
 static void start_clock(const struct run *run)
 {
+    running = &run->session.busd;
+
     unsigned seconds = run->transcript->seconds ? run->transcript->seconds : SECONDS_DEFAULT;
 
 #ifdef __SANITIZE_ADDRESS__
