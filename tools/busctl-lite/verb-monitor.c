@@ -13,9 +13,10 @@
 #include "tools/busctl-lite/report.h"
 
 #define FROM_WIDTH   5
-#define TO_WIDTH     18
+#define TO_WIDTH     8
 #define TYPE_WIDTH   7
-#define WHAT_WIDTH   24
+#define WHAT_WIDTH   12
+#define WIDTH_MAX    40 /* what is longer breaks its line's columns */
 #define NUMBER_WIDTH 5
 #define RECEIVERS    3 /* how many are shown by name */
 #define PEERS_MAX    128
@@ -24,7 +25,19 @@ struct monitor {
     struct loop loop;
     uint64_t wanted; /* 0: as many as come */
     uint64_t seen;
+    int to_width; /* of the columns, which widen as longer names pass */
+    int what_width;
 };
+
+/* The column's width with this text in it, which it keeps from then on. */
+static int widen(int *width, const char *text)
+{
+    int needed = (int)strlen(text);
+
+    if (needed > *width && needed <= WIDTH_MAX)
+        *width = needed;
+    return *width;
+}
 
 /* Whom it went to: the name it was sent to, or those who got the event. */
 static void describe_receivers(const json_t *body, const json_t *message, char *text, size_t size)
@@ -80,12 +93,13 @@ static void print_content(const struct cli *cli, const json_t *body, const json_
         print_json_inline(cli, text, strlen(text), columns);
 }
 
-static int print_readable(const struct monitor *monitor, const json_t *body)
+static int print_readable(struct monitor *monitor, const json_t *body)
 {
     const struct cli *cli = monitor->loop.cli;
     const json_t *message = json_object_get(body, "message");
     const char *type = string_at(message, "type");
     bool is_error = strcmp(type, "error") == 0;
+    const char *what = describe_subject(message);
     int64_t id = integer_at(message, "id");
     char to[PEERS_MAX];
     char number[32] = "";
@@ -98,11 +112,11 @@ static int print_readable(const struct monitor *monitor, const json_t *body)
     used += printf("  ");
     used += print_styled(cli, STYLE_NAME, string_at(body, "from"), FROM_WIDTH);
     used += printf(" -> ");
-    used += print_styled(cli, STYLE_NAME, to, TO_WIDTH);
+    used += print_styled(cli, STYLE_NAME, to, widen(&monitor->to_width, to));
     used += printf("  ");
     used += print_styled(cli, is_error ? STYLE_ERROR : STYLE_HEADING, type, TYPE_WIDTH);
-    used += print_styled(cli, is_error ? STYLE_ERROR : STYLE_TOPIC, describe_subject(message),
-                         WHAT_WIDTH);
+    used += print_styled(cli, is_error ? STYLE_ERROR : STYLE_TOPIC, what,
+                         widen(&monitor->what_width, what));
     used += printf("  ");
     used += print_styled(cli, STYLE_DIM, number, NUMBER_WIDTH);
     print_content(cli, body, message, print_columns() - used);
@@ -217,7 +231,7 @@ static int finish(const struct monitor *monitor, int r)
 static int run(struct cli *cli, const struct arguments *arguments)
 {
     CLEANUP(owned_json) json_t *filter = json_object();
-    struct monitor monitor = {0};
+    struct monitor monitor = {.to_width = TO_WIDTH, .what_width = WHAT_WIDTH};
     int r;
 
     if (!filter)
