@@ -170,10 +170,22 @@ static size_t fan_out(struct hub *hub, struct peer *sender, struct route *route,
             entry->subscriber->mark = mark;
         }
         struct peer *receiver = peer_of_subscriber(entry->subscriber);
+        struct policy_verdict verdict;
+        if (entry->ask && !access_subscribe(receiver, envelope->topic, &verdict))
+            continue;
         if (deliver_to(hub, receiver, piece, DELIVER_EVENT, envelope->topic) == 0 && to)
             to[count++] = receiver;
     }
     return count;
+}
+
+struct route *deliver_route(struct hub *hub, struct span topic)
+{
+    struct route *route = topics_route(&hub->topics, topic);
+
+    if (route)
+        access_filter_route(route);
+    return route;
 }
 
 void deliver_event(struct hub *hub, struct peer *sender, struct route *route,
@@ -240,7 +252,7 @@ void deliver_last(struct hub *hub, struct peer *receiver, struct span line)
 
 int deliver_text_event(struct hub *hub, struct span topic, struct span line)
 {
-    struct route *route = topics_route(&hub->topics, topic);
+    struct route *route = deliver_route(hub, topic);
     struct piece piece;
 
     if (!route || layout_text(hub, line, NULL, &piece) < 0)

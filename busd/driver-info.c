@@ -44,7 +44,7 @@ void driver_get_id(struct driver_call *call)
 /* The peer that the argument `name` stands for, or an error to the caller. */
 static struct peer *find_peer(struct driver_call *call)
 {
-    struct peer *peer = hub_find_peer(call->hub, call->args.name);
+    struct peer *peer = access_find_peer(call->hub, call->caller, call->args.name);
 
     if (!peer)
         driver_fail(call, WIRE_NAME_UNKNOWN, "nobody owns '%.*s'", SPAN_ARGS(call->args.name));

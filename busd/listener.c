@@ -201,6 +201,8 @@ static void release(struct listener *listener)
 static void listener_free(struct listener *listener)
 {
     release(listener);
+    free(listener->address);
+    free(listener->label);
     free(listener->path);
     free(listener->lock_path);
     free(listener);
@@ -236,6 +238,12 @@ int listener_new(uv_loop_t *loop, struct log *log, const struct listener_options
                                   .accept = accept,
                                   .userdata = userdata};
     list_init(&listener->link);
+    listener->address = strdup(text);
+    listener->label = strdup(options->label);
+    if (!listener->address || !listener->label) {
+        listener_free(listener);
+        return -ENOMEM;
+    }
     r = address.fd >= 0 ? adopt(listener, address.fd, text)
                         : bind_address(listener, &address, options);
     if (r == 0)
@@ -254,6 +262,17 @@ int listener_new(uv_loop_t *loop, struct log *log, const struct listener_options
         return fail(log, r, text, uv_strerror(r));
     }
     *ret_listener = listener;
+    return 0;
+}
+
+int listener_set_label(struct listener *listener, const char *label)
+{
+    char *copy = strdup(label);
+
+    if (!copy)
+        return -ENOMEM;
+    free(listener->label);
+    listener->label = copy;
     return 0;
 }
 

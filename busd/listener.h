@@ -33,6 +33,8 @@ struct listener {
     int fd;
     int lock_fd;
     int reserve_fd;
+    char *address;
+    char *label;
     char *path; /* of the socket file, NULL for an abstract or inherited one */
     char *lock_path;
     struct log *log;
@@ -45,12 +47,16 @@ struct listener_options {
     mode_t mode;         /* of the socket file, which also gets … */
     uid_t owner;         /* … this owner and … */
     gid_t group;         /* … this group; (uid_t)-1 and (gid_t)-1: ours */
+    const char *label;   /* of those who connect here; may be empty */
 };
 
 /* Heap object; the options are borrowed for the call. 0 or -errno; the log says what
  * was wrong and what would be right. */
 int listener_new(uv_loop_t *loop, struct log *log, const struct listener_options *options,
                  listener_accept accept, void *userdata, struct listener **ret_listener);
+
+/* 0 or -ENOMEM. Those who are connected keep the label they came with. */
+int listener_set_label(struct listener *listener, const char *label);
 
 /* Accepts no more and removes the socket file; frees itself when libuv has done
  * with it. */
