@@ -121,11 +121,17 @@ void access_describe(struct text *text, enum policy_verb verb, struct span what,
     text_printf(text, "you may not %s", policy_verb_name(verb));
     if (what.size > 0)
         text_printf(text, " '%.*s'", SPAN_ARGS(what));
+    text_append_string(text, " ");
+    access_describe_rule(text, verdict);
+}
+
+void access_describe_rule(struct text *text, const struct policy_verdict *verdict)
+{
     if (!verdict->rule) {
-        text_append_string(text, " (no rule of the policy allows it)");
+        text_append_string(text, "(no rule of the policy allows it)");
         return;
     }
-    text_printf(text, " (%s, rule %zu", verdict->rule->file, verdict->rule->index);
+    text_printf(text, "(%s, rule %zu", verdict->rule->file, verdict->rule->index);
     if (verdict->rule->reason)
         text_printf(text, ": %s", verdict->rule->reason);
     text_append_string(text, ")");

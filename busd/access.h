@@ -36,6 +36,9 @@ struct peer *access_find_peer(struct hub *hub, const struct peer *peer, struct s
 /* Drops the receivers from a fresh route that may not have its topic. */
 void access_filter_route(struct route *route);
 
+/* Appends "(/etc/busd/system.json, rule 3: reason)". */
+void access_describe_rule(struct text *text, const struct policy_verdict *verdict);
+
 /* Appends "you may not call 'org.example.A' (/etc/busd/system.json, rule 3: reason)". */
 void access_describe(struct text *text, enum policy_verb verb, struct span what,
                      const struct policy_verdict *verdict);

@@ -13,6 +13,7 @@
 #include "busd/driver.h"
 #include "busd/revoke.h"
 #include "libbus/base/macros.h"
+#include "libbus/wire/address.h"
 #include "libbus/wire/sockio.h"
 
 /* ---------------------------------------------------------- connections */
@@ -88,6 +89,8 @@ static int admit(struct broker *broker, const struct listener *listener, int fd,
                      hub->limits.message_bytes, ret_peer);
     if (r < 0)
         policy_view_unref(view);
+    else
+        (*ret_peer)->listener = listener->id;
     return r;
 }
 
@@ -207,7 +210,7 @@ static struct listener *find_listener(struct broker *broker, const char *address
 {
     LIST_FOREACH (node, &broker->listeners) {
         struct listener *listener = LIST_ENTRY(node, struct listener, link);
-        if (strcmp(listener->address, address) == 0)
+        if (address_is_same(listener->address, address))
             return listener;
     }
     return NULL;
@@ -216,13 +219,14 @@ static struct listener *find_listener(struct broker *broker, const char *address
 static const struct config_listener *find_config(const struct config *config, const char *address)
 {
     for (size_t i = 0; i < config->listener_count; i++)
-        if (strcmp(config->listeners[i].address, address) == 0)
+        if (address_is_same(config->listeners[i].address, address))
             return &config->listeners[i];
     return NULL;
 }
 
 /* Opens what there is not yet, all or nothing. */
-static int open_listeners(struct broker *broker, const struct config *config)
+static int open_listeners(struct broker *broker, const struct config *config,
+                          const char **ret_failed)
 {
     struct list opened;
     int r = 0;
@@ -236,8 +240,12 @@ static int open_listeners(struct broker *broker, const struct config *config)
         if (find_listener(broker, wanted->address))
             continue;
         r = listener_new(&broker->loop, broker->log, &options, on_accept, broker, &listener);
-        if (r == 0)
+        if (r == 0) {
+            listener->id = ++broker->last_listener;
             list_append(&opened, &listener->link);
+        } else {
+            *ret_failed = wanted->address;
+        }
     }
     if (r == 0) {
         list_splice(&broker->listeners, &opened);
@@ -248,15 +256,80 @@ static int open_listeners(struct broker *broker, const struct config *config)
     return r;
 }
 
+/* Gives the sockets that stay their mode, owner and group in `config`, where that says
+ * something else than `old`. */
+static int set_access(struct broker *broker, const struct config *old, const struct config *config,
+                      const char **ret_failed)
+{
+    LIST_FOREACH (node, &broker->listeners) {
+        struct listener *listener = LIST_ENTRY(node, struct listener, link);
+        const struct config_listener *was = find_config(old, listener->address);
+        const struct config_listener *wanted = find_config(config, listener->address);
+        if (!was || !wanted ||
+            (was->mode == wanted->mode && was->owner == wanted->owner &&
+             was->group == wanted->group))
+            continue;
+        int r = listener_set_access(listener, wanted->mode, wanted->owner, wanted->group);
+        if (r < 0) {
+            *ret_failed = listener->address;
+            return r;
+        }
+    }
+    return 0;
+}
+
+/* Those who came through a listener are held to what it is now: they get its new label.
+ * With a labelled one that is closed they leave, for no rule is about them any more;
+ * an unlabelled one they outlive. */
+static void settle_clients(struct broker *broker, const struct listener *listener, bool closed)
+{
+    LIST_FOREACH (node, &broker->hub.peers.all) {
+        struct peer *peer = LIST_ENTRY(node, struct peer, link);
+        if (peer->listener != listener->id ||
+            strcmp(peer->label, closed ? "" : listener->label) == 0)
+            continue;
+        char *label = closed ? NULL : strdup(listener->label);
+        if (label) {
+            free(peer->label);
+            peer->label = label;
+        } else {
+            peer_doom(peer, "the listener '%s' that it came through is not there any more",
+                      peer->label);
+        }
+    }
+}
+
 /* Closes what the configuration does not have any more; labels the rest by it. */
 static void settle_listeners(struct broker *broker, const struct config *config)
 {
     LIST_FOREACH_SAFE (node, &broker->listeners) {
         struct listener *listener = LIST_ENTRY(node, struct listener, link);
         const struct config_listener *wanted = find_config(config, listener->address);
-        if (!wanted || listener_set_label(listener, wanted->label) < 0)
+        bool closed = !wanted || listener_set_label(listener, wanted->label) < 0;
+        settle_clients(broker, listener, closed);
+        if (closed)
             listener_close(listener);
     }
+}
+
+/* Opens what is new and sets the rest right, or leaves everything as it was. */
+static int prepare_listeners(struct broker *broker, const struct config *config,
+                             char reason[CONFIG_REASON_SIZE])
+{
+    const char *failed = "";
+    const char *ignored;
+
+    int r = open_listeners(broker, config, &failed);
+    if (r == 0) {
+        r = set_access(broker, &broker->config, config, &failed);
+        if (r < 0) {
+            set_access(broker, config, &broker->config, &ignored);
+            settle_listeners(broker, &broker->config);
+        }
+    }
+    if (r < 0)
+        snprintf(reason, CONFIG_REASON_SIZE, "cannot listen on %s: %s", failed, strerror(-r));
+    return r;
 }
 
 /* All or nothing: whatever is wrong, the old configuration stays in force. */
@@ -264,13 +337,13 @@ static bool reload(struct broker *broker, char reason[CONFIG_REASON_SIZE])
 {
     struct config config;
 
-    if (!config_load(&config, broker->source, reason)) {
-        log_write(broker->log, LOG_LEVEL_ERROR, "%s: the configuration stays as it was", reason);
+    if (broker->draining) {
+        snprintf(reason, CONFIG_REASON_SIZE, "the bus is shutting down");
         return false;
     }
-    int r = open_listeners(broker, &config);
-    if (r < 0) {
-        snprintf(reason, CONFIG_REASON_SIZE, "a listener cannot be opened: %s", strerror(-r));
+    if (!config_load(&config, broker->source, reason))
+        return false;
+    if (prepare_listeners(broker, &config, reason) < 0) {
         config_deinit(&config);
         return false;
     }
@@ -279,7 +352,6 @@ static bool reload(struct broker *broker, char reason[CONFIG_REASON_SIZE])
     revoke_apply(&broker->hub, config.policy);
     config_deinit(&broker->config);
     broker->config = config;
-    log_write(broker->log, LOG_LEVEL_NOTICE, "the configuration has been read anew");
     return true;
 }
 
@@ -292,6 +364,10 @@ static void reload_if_asked(struct broker *broker)
         return;
     hub->reload = false;
     bool right = reload(broker, reason);
+    if (right)
+        log_write(broker->log, LOG_LEVEL_NOTICE, "the configuration has been read anew");
+    else
+        log_write(broker->log, LOG_LEVEL_ERROR, "%s: the configuration stays as it was", reason);
     LIST_FOREACH_SAFE (node, &hub->reloads) {
         struct hub_reload *request = LIST_ENTRY(node, struct hub_reload, link);
         struct peer *caller = peers_find(&hub->peers, request->caller);
@@ -398,7 +474,9 @@ int broker_init(struct broker *broker, struct log *log, const struct config_sour
 
 int broker_listen(struct broker *broker)
 {
-    return open_listeners(broker, &broker->config);
+    const char *failed;
+
+    return open_listeners(broker, &broker->config, &failed);
 }
 
 void broker_run(struct broker *broker)

@@ -29,6 +29,7 @@ struct broker {
     const struct config_source *source; /* for a reload */
     struct config config;
     struct list listeners;
+    uint64_t last_listener; /* its id */
     struct hub hub;
 };
 

@@ -14,6 +14,7 @@
 #include "busd/rules.h"
 #include "libbus/base/macros.h"
 #include "libbus/base/text.h"
+#include "libbus/wire/address.h"
 
 #define NO_OWNER ((uid_t)-1)
 #define NO_GROUP ((gid_t)-1)
@@ -119,9 +120,33 @@ static struct config_listener *add_listener(struct config *config)
     return listener->label ? listener : NULL;
 }
 
-static bool read_listener_key(struct config_listener *listener, const struct document *document,
-                              const struct document_step *step, const json_t *value,
-                              char reason[CONFIG_REASON_SIZE])
+static bool check_address(const struct config *config, const struct document *document,
+                          const struct document_step *step, const char *text,
+                          char reason[CONFIG_REASON_SIZE])
+{
+    struct address address;
+
+    int r = address_parse(text, &address);
+    if (r < 0) {
+        document_fault(document, step, reason, "address: '%.255s' %s", text,
+                       r == -ENAMETOOLONG
+                           ? "is longer than the 107 bytes a socket's path can have"
+                           : "is none: write unix:/path, /path, unix:@abstract or fd:N");
+        return false;
+    }
+    for (size_t i = 0; i + 1 < config->listener_count; i++) {
+        if (config->listeners[i].address && address_is_same(config->listeners[i].address, text)) {
+            document_fault(document, step, reason,
+                           "address: there is a listener on '%.255s' already", text);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool read_listener_key(struct config *config, struct config_listener *listener,
+                              const struct document *document, const struct document_step *step,
+                              const json_t *value, char reason[CONFIG_REASON_SIZE])
 {
     const char *text = json_string_value(value);
     char *end;
@@ -154,9 +179,11 @@ static bool read_listener_key(struct config_listener *listener, const struct doc
     }
     char **field = is_address ? &listener->address : &listener->label;
     if (!text || !*text) {
-        document_fault(document, step, reason, "%s: it must be a string", step->key);
+        document_fault(document, step, reason, "%s: it must be a text", step->key);
         return false;
     }
+    if (is_address && !check_address(config, document, step, text, reason))
+        return false;
     free(*field);
     *field = strdup(text);
     return *field != NULL;
@@ -175,7 +202,7 @@ static bool read_listener(struct config *config, const struct document *document
     json_object_foreach((json_t *)(uintptr_t)tree, key, value)
     {
         struct document_step at = {step, key, 0};
-        if (!read_listener_key(listener, document, &at, value, reason))
+        if (!read_listener_key(config, listener, document, &at, value, reason))
             return false;
     }
     if (!listener->address) {
@@ -307,7 +334,7 @@ static bool load_main(struct documents *documents, const struct config_source *s
     for (size_t i = 0; i < source->folder_count; i++) {
         snprintf(path, sizeof(path), "%s/%s.json", source->folders[i],
                  source->system ? "system" : "user");
-        if (access(path, F_OK) != 0)
+        if (access(path, F_OK) != 0 && errno == ENOENT)
             continue;
         documents->has_main = documents_add(documents, path, reason);
         return documents->has_main;
@@ -341,38 +368,56 @@ struct drop_in {
     const char *name; /* within the path */
 };
 
+/* Of conf.d/a.json and policy.d/a.json the first one comes first, always. */
 static int compare_names(const void *a, const void *b)
 {
-    return strcmp(((const struct drop_in *)a)->name, ((const struct drop_in *)b)->name);
+    const struct drop_in *left = a;
+    const struct drop_in *right = b;
+    int order = strcmp(left->name, right->name);
+
+    return order ? order : strcmp(left->path, right->path);
 }
 
-/* The unmasked files of kind/ in all folders, appended to *drop_ins. */
-static bool find_drop_ins(const struct config_source *source, const char *kind,
-                          struct drop_in **drop_ins, size_t *count)
+/* Appends a folder's file, unless it is masked. */
+static bool add_drop_in(struct drop_in **drop_ins, size_t *count, const char *folder,
+                        const char *name)
 {
-    bool complete = true;
+    struct drop_in *grown = realloc(*drop_ins, (*count + 1) * sizeof(*grown));
+    char *path;
 
-    for (size_t i = 0; i < source->folder_count; i++) {
+    if (!grown)
+        return false;
+    *drop_ins = grown;
+    if (asprintf(&path, "%s/%s", folder, name) < 0)
+        return false;
+    grown[(*count)++] = (struct drop_in){path, strrchr(path, '/') + 1};
+    return true;
+}
+
+/* The unmasked files of kind/ in all folders, appended to *drop_ins. A folder that is
+ * not there is empty; one that cannot be read may hold rules that count. */
+static bool find_drop_ins(const struct config_source *source, const char *kind,
+                          struct drop_in **drop_ins, size_t *count, char reason[CONFIG_REASON_SIZE])
+{
+    bool right = true;
+
+    for (size_t i = 0; right && i < source->folder_count; i++) {
         char folder[PATH_MAX];
         struct dirent **entries = NULL;
         snprintf(folder, sizeof(folder), "%s/%s", source->folders[i], kind);
         int n = scandir(folder, &entries, is_json, alphasort);
+        if (n < 0 && errno != ENOENT) {
+            snprintf(reason, CONFIG_REASON_SIZE, "%.512s: %s", folder, strerror(errno));
+            right = false;
+        }
         for (int j = 0; j < n; j++) {
-            struct drop_in *grown = realloc(*drop_ins, (*count + 1) * sizeof(*grown));
-            char *path = NULL;
-            complete = complete && grown;
-            if (grown)
-                *drop_ins = grown;
-            if (complete && !is_masked(source, i, kind, entries[j]->d_name)) {
-                complete = asprintf(&path, "%s/%s", folder, entries[j]->d_name) >= 0;
-                if (complete)
-                    grown[(*count)++] = (struct drop_in){path, strrchr(path, '/') + 1};
-            }
+            right = right && (is_masked(source, i, kind, entries[j]->d_name) ||
+                              add_drop_in(drop_ins, count, folder, entries[j]->d_name));
             free(entries[j]);
         }
         free(entries);
     }
-    return complete;
+    return right;
 }
 
 static bool is_empty_file(const char *path)
@@ -388,10 +433,8 @@ static bool load_drop_ins(struct documents *documents, const struct config_sourc
     struct drop_in *drop_ins = NULL;
     size_t count = 0;
 
-    bool right = find_drop_ins(source, "conf.d", &drop_ins, &count) &&
-                 find_drop_ins(source, "policy.d", &drop_ins, &count);
-    if (!right)
-        snprintf(reason, CONFIG_REASON_SIZE, "%s", strerror(ENOMEM));
+    bool right = find_drop_ins(source, "conf.d", &drop_ins, &count, reason) &&
+                 find_drop_ins(source, "policy.d", &drop_ins, &count, reason);
     if (count > 0)
         qsort(drop_ins, count, sizeof(*drop_ins), compare_names);
     for (size_t i = 0; i < count; i++) {
@@ -423,7 +466,7 @@ static bool read_documents(struct config *config, const struct documents *docume
 }
 
 /* A user's bus without a word about policy is open to all who can connect to it; a
- * system bus says what it allows. */
+ * system bus says what it allows. A policy without a rule would let nobody in. */
 static bool complete_policy(struct config *config, const struct documents *documents,
                             char reason[CONFIG_REASON_SIZE])
 {
@@ -431,14 +474,18 @@ static bool complete_policy(struct config *config, const struct documents *docum
 
     for (size_t i = 0; i < documents->count; i++)
         said = said || json_object_get(documents->items[i].tree, "policy");
-    if (said)
+    if (!said && !config->system)
+        return policy_allow_all(config->policy) == 0;
+    if (config->policy->count > 0)
         return true;
-    if (config->system) {
+    const char *where = documents->count > 0 ? documents->items[0].path : "any configuration file";
+    if (said)
+        snprintf(reason, CONFIG_REASON_SIZE,
+                 "%.255s: policy: it has no rules, so nobody could connect", where);
+    else
         snprintf(reason, CONFIG_REASON_SIZE, "a system bus needs a policy: there is none in %.255s",
-                 documents->count > 0 ? documents->items[0].path : "any configuration file");
-        return false;
-    }
-    return policy_allow_all(config->policy) == 0;
+                 where);
+    return false;
 }
 
 static bool add_address(struct config *config, const char *address)

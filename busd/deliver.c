@@ -290,6 +290,14 @@ static bool is_own(const struct peer *watcher, const struct sighting *sighting)
     return sighting->to_count == 1 && sighting->to[0] == watcher;
 }
 
+/* Watching shows calls and answers of all, but no topic that it may not have. */
+static bool may_see(const struct peer *watcher, const struct sighting *sighting)
+{
+    struct policy_verdict verdict;
+
+    return sighting->topic.size == 0 || access_subscribe(watcher, sighting->topic, &verdict);
+}
+
 static void write_sighting(struct text *text, const struct sighting *sighting)
 {
     const struct piece *piece = sighting->piece;
@@ -323,7 +331,7 @@ static void show_monitors(struct hub *hub, const struct sighting *sighting)
         LIST_FOREACH (filter, &watcher->filters)
             sees =
                 sees || filter_sees(hub, LIST_ENTRY(filter, struct monitor_filter, link), sighting);
-        if (!sees || is_own(peer, sighting))
+        if (!sees || is_own(peer, sighting) || !may_see(peer, sighting))
             continue;
         if (text.size == 0) {
             write_sighting(&text, sighting);

@@ -32,6 +32,17 @@ static const void *find_guard(struct hub *hub, struct span topic)
     return guard;
 }
 
+/* The one whom the event is for may not have it. */
+static void refuse_receiver(struct hub *hub, struct peer *sender, const struct envelope *envelope,
+                            const struct policy_verdict *verdict)
+{
+    CLEANUP(text_deinit) struct text rule = TEXT_INIT;
+
+    access_describe_rule(&rule, verdict);
+    answer_error(hub, sender, envelope, WIRE_ACCESS_DENIED, "'%.*s' may not have '%.*s' %s",
+                 SPAN_ARGS(envelope->to), SPAN_ARGS(envelope->topic), rule.failed ? "" : rule.data);
+}
+
 static void dispatch_event(struct hub *hub, struct peer *sender, const struct envelope *envelope,
                            struct fds *fds)
 {
@@ -72,8 +83,7 @@ static void dispatch_event(struct hub *hub, struct peer *sender, const struct en
                                                            : "nobody owns '%.*s'",
                      SPAN_ARGS(envelope->to));
     else if (!access_subscribe(receiver, envelope->topic, &verdict))
-        answer_error(hub, sender, envelope, WIRE_ACCESS_DENIED, "'%.*s' may not have '%.*s'",
-                     SPAN_ARGS(envelope->to), SPAN_ARGS(envelope->topic));
+        refuse_receiver(hub, sender, envelope, &verdict);
     else if (deliver_message(hub, sender, receiver, envelope, fds, DELIVER_EVENT) < 0)
         peer_doom(sender, "out of memory for its events");
 }

@@ -77,8 +77,7 @@ bool document_load(struct document *ret_document, const char *path,
     if (!document.text)
         return false;
     document.path = strdup(path);
-    document.tree =
-        json_loadb(document.text, document.size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    document.tree = json_loadb(document.text, document.size, JSON_REJECT_DUPLICATES, &error);
     if (!document.tree)
         snprintf(reason, DOCUMENT_REASON_SIZE, "%s:%d:%d: %s", path, error.line, error.column,
                  error.text);

@@ -42,9 +42,9 @@ void driver_request_name(struct driver_call *call)
     int r = names_request(&hub->names, &call->caller->names, name, request, hub->limits.names,
                           &state, &change);
     if (r == WIRE_NAME_TAKEN) {
-        struct peer *owner = hub_find_peer(hub, name);
+        struct peer *owner = access_find_peer(hub, call->caller, name);
         driver_fail(call, WIRE_NAME_TAKEN, "'%.*s' is owned by %.*s", SPAN_ARGS(name),
-                    SPAN_ARGS(owner ? peer_name(owner) : SPAN("somebody who is leaving")));
+                    SPAN_ARGS(owner ? peer_name(owner) : SPAN("somebody else")));
     } else if (r == WIRE_LIMIT_EXCEEDED) {
         driver_fail(call, WIRE_LIMIT_EXCEEDED, "you have %" PRIu64 " names already (names)",
                     hub->limits.names);

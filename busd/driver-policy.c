@@ -5,6 +5,7 @@
 
 #include "busd/driver.h"
 #include "libbus/base/macros.h"
+#include "libbus/wire/grammar.h"
 
 /* The view to be asked: that of a peer, of a user with groups, or of the caller. The
  * caller of this owns a reference; NULL: an error has been sent. */
@@ -61,10 +62,33 @@ static void write_verdict(struct text *text, const struct policy_verdict *verdic
     text_append_string(text, "}}");
 }
 
+/* Whether the question has what its verb is about; else the caller has been told. */
+static bool is_complete(struct driver_call *call, enum policy_verb verb)
+{
+    const struct args *args = &call->args;
+    bool about_topic = verb == POLICY_PUBLISH || verb == POLICY_SUBSCRIBE;
+    const char *missing = NULL;
+
+    if (verb == POLICY_OWN && args->name.size == 0)
+        missing = "name";
+    else if (verb == POLICY_CALL && args->to.size == 0)
+        missing = "to";
+    else if (about_topic && args->topic.size == 0)
+        missing = "topic";
+    if (missing)
+        driver_fail(call, WIRE_INVALID_ARGUMENTS, "Explain: '%s' is missing", missing);
+    else if (about_topic && grammar_has_wildcard(args->topic))
+        driver_fail(call, WIRE_INVALID_ARGUMENTS,
+                    "Explain: what a pattern stands for is judged topic by topic: ask for one "
+                    "without wildcards");
+    else
+        return true;
+    return false;
+}
+
 void driver_explain(struct driver_call *call)
 {
     const struct args *args = &call->args;
-    struct hub *hub = call->hub;
     enum policy_verb verb = policy_verb_from_name(args->verb);
     struct text text = TEXT_INIT;
     struct peer *actor;
@@ -76,16 +100,21 @@ void driver_explain(struct driver_call *call)
                     (int)MIN(args->verb.size, (size_t)100), args->verb.data);
         return;
     }
+    if (!is_complete(call, verb))
+        return;
     struct policy_view *view = find_view(call, &actor);
     if (!view)
         return;
-    struct peer *callee = args->to.size > 0 ? hub_find_peer(hub, args->to) : NULL;
+    /* Of whom the caller does not see, not even the other names are to be found out. */
+    struct peer *callee =
+        args->to.size > 0 ? access_find_peer(call->hub, call->caller, args->to) : NULL;
     struct policy_question question = {.verb = verb,
                                        .actor = actor ? &actor->names : NULL,
                                        .callee = callee ? &callee->names : NULL,
                                        .name = verb == POLICY_CALL ? args->to : args->name,
                                        .method = args->method,
-                                       .topic = args->topic};
+                                       .topic = args->topic,
+                                       .any_method = args->method.size == 0};
     struct policy_verdict verdict = policy_ask(view, &question);
     write_verdict(&text, &verdict);
     policy_view_unref(view);

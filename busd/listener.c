@@ -276,6 +276,25 @@ int listener_set_label(struct listener *listener, const char *label)
     return 0;
 }
 
+int listener_set_access(struct listener *listener, mode_t mode, uid_t owner, gid_t group)
+{
+    struct stat status;
+
+    if (!listener->path)
+        return 0;
+    if (lstat(listener->path, &status) < 0)
+        return fail(listener->log, -errno, listener->address, strerror(errno));
+    uid_t uid = owner == (uid_t)-1 ? geteuid() : owner;
+    gid_t gid = group == (gid_t)-1 ? getegid() : group;
+    if (!S_ISSOCK(status.st_mode))
+        return fail(listener->log, -ENOTSOCK, listener->address, "its socket has been replaced");
+    /* Nobody is let in by the new mode before the file has its new owner. */
+    if (chmod(listener->path, mode & status.st_mode) < 0 || lchown(listener->path, uid, gid) < 0 ||
+        chmod(listener->path, mode) < 0)
+        return fail(listener->log, -errno, listener->address, strerror(errno));
+    return 0;
+}
+
 void listener_close(struct listener *listener)
 {
     list_remove(&listener->link);

@@ -177,30 +177,20 @@ static int filter_piece(struct outq *kept, struct outq_pool *pool, const struct 
 int outq_filter(struct outq *outq, struct outq_pool *pool,
                 bool (*keep)(struct span line, void *userdata), void *userdata)
 {
-    struct outq kept;
     bool mid_line = outq->mid_line;
+    struct outq kept;
     int r = 0;
 
-    /* What asking makes us say goes behind what is kept. */
-    struct outq all = *outq;
-    outq_init(outq);
     outq_init(&kept);
     kept.mid_line = mid_line;
-    while (all.head) {
-        struct piece piece = pop(&all, pool);
+    while (outq->head) {
+        struct piece piece = pop(outq, pool);
         if (r == 0)
             r = filter_piece(&kept, pool, &piece, mid_line, keep, userdata);
         mid_line = false;
         chunk_unref(piece.chunk);
         fds_unref(piece.fds);
     }
-    while (outq->head && r == 0) {
-        struct piece piece = pop(outq, pool);
-        r = outq_append(&kept, pool, &piece);
-        chunk_unref(piece.chunk);
-        fds_unref(piece.fds);
-    }
-    outq_deinit(outq, pool);
     *outq = kept;
     return r;
 }

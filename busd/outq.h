@@ -62,7 +62,8 @@ void outq_consume(struct outq *outq, struct outq_pool *pool, size_t size);
 void outq_take_first(struct outq *outq, struct outq_pool *pool, struct piece *ret_piece);
 
 /* Asks about every line of which nothing has been written, and drops those that are
- * not to be kept, with their fds. 0, or -ENOMEM with an unknown part dropped. */
+ * not to be kept, with their fds; keep() must leave the queue alone. 0, or -ENOMEM with
+ * an unknown part dropped. */
 int outq_filter(struct outq *outq, struct outq_pool *pool,
                 bool (*keep)(struct span line, void *userdata), void *userdata);
 

@@ -65,7 +65,8 @@ struct peer {
     bool welcome;           /* has been greeted, and so is known to others */
     unsigned invalid_lines; /* in a row */
     struct credentials credentials;
-    char *label;              /* of the listener it came through; may be empty */
+    uint64_t listener;        /* the one it came through: its id … */
+    char *label;              /* … and its label, which may be empty */
     struct policy_view *view; /* what it may do; owned */
     struct name_owner names;
     struct subscriber subscriber;

@@ -238,12 +238,10 @@ bool policy_ever(const struct policy_view *view, enum policy_verb verb)
 /* ------------------------------------------------------------- verdict */
 
 /* Whether the text fits the pattern; a wildcard in the first segment does fit the
- * broker's own topics here: a rule speaks of all there is. */
+ * broker's own topics here, and "#" a unique name: a rule speaks of all there is. */
 static bool fits(const char *pattern, struct span text)
 {
-    if (strcmp(pattern, "#") == 0)
-        return true;
-    return text.size > 0 && grammar_matches(span_from(pattern), text);
+    return text.size > 0 && grammar_covers(span_from(pattern), text);
 }
 
 static bool any_name_fits(const char *pattern, const struct name_owner *owner)
