@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "busd/config.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "busd/documents.h"
 #include "busd/rules.h"
 #include "libbus/base/macros.h"
 #include "libbus/base/text.h"
@@ -179,7 +176,7 @@ static bool read_listener_key(struct config *config, struct config_listener *lis
     }
     char **field = is_address ? &listener->address : &listener->label;
     if (!text || !*text) {
-        document_fault(document, step, reason, "%s: it must be a text", step->key);
+        document_fault(document, step, reason, "%s: it must be a string, and not empty", step->key);
         return false;
     }
     if (is_address && !check_address(config, document, step, text, reason))
@@ -289,164 +286,37 @@ static bool read_rules(struct config *config, const struct document *document,
     return !rules || rules_read(config->policy, document, &at, rules, NULL, reason);
 }
 
-/* ---------------------------------------------------------------- files */
+/* ----------------------------------------------------------------- load */
 
-struct documents {
-    struct document *items; /* the main file first, if there is one */
-    size_t count;
-    bool has_main;
-};
-
-static void documents_deinit(struct documents *documents)
+static bool has_label(const struct config *config, const char *label)
 {
-    for (size_t i = 0; i < documents->count; i++)
-        document_deinit(&documents->items[i]);
-    free(documents->items);
-}
-
-static bool documents_add(struct documents *documents, const char *path,
-                          char reason[CONFIG_REASON_SIZE])
-{
-    struct document *items =
-        realloc(documents->items, (documents->count + 1) * sizeof(*documents->items));
-
-    if (!items) {
-        snprintf(reason, CONFIG_REASON_SIZE, "%.255s: %s", path, strerror(ENOMEM));
-        return false;
-    }
-    documents->items = items;
-    if (!document_load(&items[documents->count], path, reason))
-        return false;
-    documents->count++;
-    return true;
-}
-
-/* The main file, if there is one. */
-static bool load_main(struct documents *documents, const struct config_source *source,
-                      char reason[CONFIG_REASON_SIZE])
-{
-    char path[PATH_MAX];
-
-    if (source->file) {
-        documents->has_main = documents_add(documents, source->file, reason);
-        return documents->has_main;
-    }
-    for (size_t i = 0; i < source->folder_count; i++) {
-        snprintf(path, sizeof(path), "%s/%s.json", source->folders[i],
-                 source->system ? "system" : "user");
-        if (access(path, F_OK) != 0 && errno == ENOENT)
-            continue;
-        documents->has_main = documents_add(documents, path, reason);
-        return documents->has_main;
-    }
-    return true;
-}
-
-static int is_json(const struct dirent *entry)
-{
-    size_t size = strlen(entry->d_name);
-
-    return size > 5 && entry->d_name[0] != '.' && strcmp(entry->d_name + size - 5, ".json") == 0;
-}
-
-/* Whether a folder before this one has a file of this name. */
-static bool is_masked(const struct config_source *source, size_t folder, const char *kind,
-                      const char *name)
-{
-    char path[PATH_MAX];
-
-    for (size_t i = 0; i < folder; i++) {
-        snprintf(path, sizeof(path), "%s/%s/%s", source->folders[i], kind, name);
-        if (access(path, F_OK) == 0)
+    for (size_t i = 0; i < config->listener_count; i++)
+        if (strcmp(config->listeners[i].label, label) == 0)
             return true;
-    }
     return false;
 }
 
-struct drop_in {
-    char *path;
-    const char *name; /* within the path */
-};
-
-/* Of conf.d/a.json and policy.d/a.json the first one comes first, always. */
-static int compare_names(const void *a, const void *b)
+/* A rule about a listener that is not there is a slip of the pen, and what it was to
+ * forbid would be allowed. */
+static bool check_labels(const struct config *config, const struct document *document,
+                         char reason[CONFIG_REASON_SIZE])
 {
-    const struct drop_in *left = a;
-    const struct drop_in *right = b;
-    int order = strcmp(left->name, right->name);
+    const struct document_step at_policy = {NULL, "policy", 0};
+    const json_t *rule;
+    size_t i;
 
-    return order ? order : strcmp(left->path, right->path);
-}
-
-/* Appends a folder's file, unless it is masked. */
-static bool add_drop_in(struct drop_in **drop_ins, size_t *count, const char *folder,
-                        const char *name)
-{
-    struct drop_in *grown = realloc(*drop_ins, (*count + 1) * sizeof(*grown));
-    char *path;
-
-    if (!grown)
-        return false;
-    *drop_ins = grown;
-    if (asprintf(&path, "%s/%s", folder, name) < 0)
-        return false;
-    grown[(*count)++] = (struct drop_in){path, strrchr(path, '/') + 1};
+    json_array_foreach(json_object_get(document->tree, "policy"), i, rule)
+    {
+        struct document_step at_rule = {&at_policy, NULL, i};
+        struct document_step at = {&at_rule, "listener", 0};
+        const char *label = json_string_value(json_object_get(rule, "listener"));
+        if (label && !has_label(config, label)) {
+            document_fault(document, &at, reason, "listener: none has the label '%.100s'", label);
+            return false;
+        }
+    }
     return true;
 }
-
-/* The unmasked files of kind/ in all folders, appended to *drop_ins. A folder that is
- * not there is empty; one that cannot be read may hold rules that count. */
-static bool find_drop_ins(const struct config_source *source, const char *kind,
-                          struct drop_in **drop_ins, size_t *count, char reason[CONFIG_REASON_SIZE])
-{
-    bool right = true;
-
-    for (size_t i = 0; right && i < source->folder_count; i++) {
-        char folder[PATH_MAX];
-        struct dirent **entries = NULL;
-        snprintf(folder, sizeof(folder), "%s/%s", source->folders[i], kind);
-        int n = scandir(folder, &entries, is_json, alphasort);
-        if (n < 0 && errno != ENOENT) {
-            snprintf(reason, CONFIG_REASON_SIZE, "%.512s: %s", folder, strerror(errno));
-            right = false;
-        }
-        for (int j = 0; j < n; j++) {
-            right = right && (is_masked(source, i, kind, entries[j]->d_name) ||
-                              add_drop_in(drop_ins, count, folder, entries[j]->d_name));
-            free(entries[j]);
-        }
-        free(entries);
-    }
-    return right;
-}
-
-static bool is_empty_file(const char *path)
-{
-    struct stat status;
-
-    return stat(path, &status) == 0 && (S_ISCHR(status.st_mode) || status.st_size == 0);
-}
-
-static bool load_drop_ins(struct documents *documents, const struct config_source *source,
-                          char reason[CONFIG_REASON_SIZE])
-{
-    struct drop_in *drop_ins = NULL;
-    size_t count = 0;
-
-    bool right = find_drop_ins(source, "conf.d", &drop_ins, &count, reason) &&
-                 find_drop_ins(source, "policy.d", &drop_ins, &count, reason);
-    if (count > 0)
-        qsort(drop_ins, count, sizeof(*drop_ins), compare_names);
-    for (size_t i = 0; i < count; i++) {
-        right = right && (is_empty_file(drop_ins[i].path) ||
-                          documents_add(documents, drop_ins[i].path, reason));
-        free(drop_ins[i].path);
-    }
-    free(drop_ins);
-    return right;
-}
-
-/* ----------------------------------------------------------------- load */
 
 static bool read_documents(struct config *config, const struct documents *documents,
                            char reason[CONFIG_REASON_SIZE])
@@ -462,7 +332,12 @@ static bool read_documents(struct config *config, const struct documents *docume
     for (size_t i = first; i < documents->count; i++)
         if (!read_rules(config, &documents->items[i], reason))
             return false;
-    return !documents->has_main || read_rules(config, &documents->items[0], reason);
+    if (documents->has_main && !read_rules(config, &documents->items[0], reason))
+        return false;
+    for (size_t i = 0; i < documents->count; i++)
+        if (!check_labels(config, &documents->items[i], reason))
+            return false;
+    return true;
 }
 
 /* A user's bus without a word about policy is open to all who can connect to it; a
@@ -523,15 +398,17 @@ bool config_load(struct config *ret_config, const struct config_source *source,
                  char reason[CONFIG_REASON_SIZE])
 {
     CLEANUP(documents_deinit) struct documents documents = {0};
+    const struct documents_source files = {source->file, source->system ? "system" : "user",
+                                           source->folders, source->folder_count};
     struct config config = {.system = source->system};
 
     snprintf(reason, CONFIG_REASON_SIZE, "%s", strerror(ENOMEM));
     limits_init(&config.limits, source->system);
     config.policy = policy_new();
-    bool right =
-        config.policy && load_main(&documents, source, reason) &&
-        load_drop_ins(&documents, source, reason) && read_documents(&config, &documents, reason) &&
-        complete_policy(&config, &documents, reason) && complete_listeners(&config, source);
+    bool right = config.policy && documents_load(&documents, &files, reason) &&
+                 read_documents(&config, &documents, reason) &&
+                 complete_policy(&config, &documents, reason) &&
+                 complete_listeners(&config, source);
     for (size_t i = 0; right && i < source->limit_count; i++)
         right = assign_limit(&config.limits, source->limits[i], reason);
     if (right)

@@ -80,7 +80,9 @@ bool document_load(struct document *ret_document, const char *path,
     document.tree = json_loadb(document.text, document.size, JSON_REJECT_DUPLICATES, &error);
     if (!document.tree)
         snprintf(reason, DOCUMENT_REASON_SIZE, "%s:%d:%d: %s", path, error.line, error.column,
-                 error.text);
+                 json_error_code(&error) == json_error_null_character
+                     ? "a text cannot have a \\u0000 in it"
+                     : error.text);
     else if (!document.path || !flatten(&document))
         snprintf(reason, DOCUMENT_REASON_SIZE, "%s: %s", path, strerror(ENOMEM));
     else if (!json_is_object(document.tree))

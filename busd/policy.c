@@ -122,6 +122,13 @@ static bool concerns(const struct policy_rule *rule, const struct policy_view *v
     return !rule->label || strcmp(rule->label, view->label) == 0;
 }
 
+/* The bus's own methods are governed by the verbs of what they do; as calls they are
+ * allowed unless a rule names the bus. */
+static bool names_bus(const struct policy_rule *rule)
+{
+    return rule->to && strcmp(rule->to, "bus") == 0;
+}
+
 static bool is_unconditional(const struct policy_rule *rule)
 {
     return !rule->sender && !rule->name && !rule->to && !rule->method && !rule->topic;
@@ -131,6 +138,7 @@ static bool compile_verb(struct policy_view *view, enum policy_verb verb)
 {
     const struct policy *policy = view->policy;
     const struct policy_rule **rules = calloc(policy->count + 1, sizeof(*rules));
+    bool decided = false;
     size_t count = 0;
 
     if (!rules)
@@ -139,12 +147,13 @@ static bool compile_verb(struct policy_view *view, enum policy_verb verb)
         const struct policy_rule *rule = &policy->rules[i];
         if (!(rule->verbs & 1u << verb) || !concerns(rule, view))
             continue;
+        /* Behind one that decides everything, only rules about the bus can decide. */
+        if (decided && !names_bus(rule))
+            continue;
         rules[count++] = rule;
         if (rule->sender)
             view->dynamic |= 1u << verb;
-        /* Nothing behind it can decide. */
-        if (is_unconditional(rule))
-            break;
+        decided = decided || is_unconditional(rule);
     }
     if (count > 0 && rules[0]->allow && is_unconditional(rules[0]))
         view->always |= 1u << verb;
@@ -272,8 +281,6 @@ static bool rule_matches(const struct policy_rule *rule, const struct policy_que
     return !rule->to || fits(rule->to, question->name) || any_name_fits(rule->to, question->callee);
 }
 
-/* The bus's own methods are governed by the verbs of what they do; as calls they are
- * allowed unless a rule names the bus. */
 static bool is_about_bus(const struct policy_question *question)
 {
     return question->verb == POLICY_CALL && span_equal(question->name, SPAN("bus"));
@@ -288,7 +295,7 @@ struct policy_verdict policy_ask(const struct policy_view *view,
         return (struct policy_verdict){true, view->rules[question->verb][0]};
     for (size_t i = 0; i < view->counts[question->verb]; i++) {
         const struct policy_rule *rule = view->rules[question->verb][i];
-        if (about_bus && !(rule->to && strcmp(rule->to, "bus") == 0))
+        if (about_bus && !names_bus(rule))
             continue;
         if (rule_matches(rule, question))
             return (struct policy_verdict){rule->allow, rule};

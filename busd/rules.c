@@ -130,9 +130,9 @@ static bool read_verb(struct policy_rule *rule, const struct document *document,
     }
     if (verb == POLICY_VERB_COUNT) {
         document_fault(document, step, reason,
-                       "%.100s is no verb: there are connect, own, call, publish, subscribe, "
+                       "%s%.100s%s is no verb: there are connect, own, call, publish, subscribe, "
                        "monitor, manage and \"*\" for all",
-                       text ? text : "this");
+                       text ? "'" : "", text ? text : "this", text ? "'" : "");
         return false;
     }
     rule->verbs |= 1u << verb;
@@ -193,8 +193,8 @@ static bool read_key(struct policy_rule *rule, const struct document *document,
         if (strcmp(step->key, text_keys[i].key) == 0)
             return read_text(rule, i, document, step, value, reason);
     document_fault(document, step, reason,
-                   "a rule has no '%.100s': it has allow or deny, user, group, listener, sender, "
-                   "name, to, method, topic and reason",
+                   "a rule has no '%.100s': it has allow or deny, user or uid, group or gid, "
+                   "listener, sender, name, to, method, topic and reason",
                    step->key);
     return false;
 }

@@ -4,7 +4,7 @@
 #
 #     main > broker > listener > dispatch > {driver* revoke} > {announce answer}
 #     > deliver > access > hub > peer > connection > outq > config > rules
-#     > policy > {names topics calls monitor} > args
+#     > policy > {names topics calls monitor} > {args documents}
 #     > {limits deadlines chunk closer credentials document} > wire > base
 #
 # for the library libbus/*.c > wire > base. Tools and examples see the public
@@ -105,7 +105,7 @@ function check_order(kind, name) {
 
 BEGIN {
     base_rank = 3
-    count = split("limits,deadlines,chunk,closer,credentials,document args " \
+    count = split("limits,deadlines,chunk,closer,credentials,document args,documents " \
                   "names,topics,calls,monitor policy rules config outq connection peer hub " \
                   "access deliver announce,answer revoke,driver dispatch listener broker main", groups, " ")
     for (i = 1; i <= count; i++) {
