@@ -158,6 +158,19 @@ void answer_goodbye(struct hub *hub, struct peer *peer, const char *reason)
         deliver_last(hub, peer, text_span(text));
 }
 
+void answer_denied(struct hub *hub, struct peer *sender, const struct envelope *envelope,
+                   enum policy_verb verb, struct span what, const struct policy_verdict *verdict)
+{
+    CLEANUP(text_deinit) struct text text = TEXT_INIT;
+
+    access_describe(&text, verb, what, verdict);
+    const char *sentence = text.failed ? wire_error_sentence(WIRE_ACCESS_DENIED) : text.data;
+    log_limited(hub->log, LOG_LEVEL_NOTICE, "denied %.*s (uid %" PRIu32 ", pid %d): %s",
+                SPAN_ARGS(peer_name(sender)), (uint32_t)sender->credentials.uid,
+                (int)sender->credentials.pid, sentence);
+    answer_error(hub, sender, envelope, WIRE_ACCESS_DENIED, "%s", sentence);
+}
+
 void answer_cancel(struct hub *hub, struct peer *caller, struct peer *callee, uint64_t id,
                    const char *reason)
 {

@@ -30,6 +30,10 @@ void answer_complaint(struct hub *hub, struct peer *sender, const struct envelop
                       const size_t *offset, enum wire_error error, const char *format, ...)
     __attribute__((format(printf, 6, 7)));
 
+/* bus.AccessDenied about a message, with the rule that decided; logged too. */
+void answer_denied(struct hub *hub, struct peer *sender, const struct envelope *envelope,
+                   enum policy_verb verb, struct span what, const struct policy_verdict *verdict);
+
 /* The last line to a peer whose end has a reason: bus.Disconnected. */
 void answer_goodbye(struct hub *hub, struct peer *peer, const char *reason);
 

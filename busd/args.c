@@ -10,14 +10,21 @@
 enum arg_kind {
     KIND_DESTINATION, /* a unique or well-known name, or "bus" */
     KIND_PATTERN,
+    KIND_METHOD,
     KIND_TYPE,
-    KIND_INTEGER,
+    KIND_WORD,
+    KIND_INTEGER, /* at least 1 */
+    KIND_ID,      /* of a user: 0 … 2^32-2 */
+    KIND_IDS,
     KIND_BOOLEAN,
 };
 
 static const char *const kind_names[] = {
-    [KIND_DESTINATION] = "name", [KIND_PATTERN] = "pattern", [KIND_TYPE] = "message type",
-    [KIND_INTEGER] = "integer",  [KIND_BOOLEAN] = "boolean",
+    [KIND_METHOD] = "method",           [KIND_WORD] = "string",
+    [KIND_ID] = "user or group number", [KIND_IDS] = "array of group numbers",
+    [KIND_DESTINATION] = "name",        [KIND_PATTERN] = "pattern",
+    [KIND_TYPE] = "message type",       [KIND_INTEGER] = "integer",
+    [KIND_BOOLEAN] = "boolean",
 };
 
 static const struct {
@@ -35,6 +42,12 @@ static const struct {
     {"type", KIND_TYPE, offsetof(struct args, type)},
     {"from", KIND_DESTINATION, offsetof(struct args, from)},
     {"to", KIND_DESTINATION, offsetof(struct args, to)},
+    {"verb", KIND_WORD, offsetof(struct args, verb)},
+    {"method", KIND_METHOD, offsetof(struct args, method)},
+    {"peer", KIND_DESTINATION, offsetof(struct args, peer)},
+    {"uid", KIND_ID, offsetof(struct args, uid)},
+    {"gids", KIND_IDS, offsetof(struct args, gids)},
+    {"listener", KIND_WORD, offsetof(struct args, listener)},
 };
 
 static const char *set_text(struct args *args, size_t i, json_t *value)
@@ -49,8 +62,43 @@ static const char *set_text(struct args *args, size_t i, json_t *value)
         return args->type ? NULL : "it must be call, reply, error, event or cancel";
     }
     *(struct span *)field = text;
-    return table[i].kind == KIND_PATTERN ? grammar_check_pattern(text, NULL)
-                                         : grammar_check_destination(text, NULL);
+    switch (table[i].kind) {
+    case KIND_PATTERN:
+        return grammar_check_pattern(text, NULL);
+    case KIND_METHOD:
+        return grammar_check_method(text, NULL);
+    case KIND_WORD:
+        return NULL;
+    default:
+        return grammar_check_destination(text, NULL);
+    }
+}
+
+static bool is_id(const json_t *value)
+{
+    return json_is_integer(value) && json_integer_value(value) >= 0 &&
+           json_integer_value(value) < UINT32_MAX;
+}
+
+static const char *set_ids(struct args *args, size_t i, json_t *value)
+{
+    const json_t *id;
+    size_t j;
+
+    if (table[i].kind == KIND_ID) {
+        args->has_uid = true;
+        args->uid = (uint64_t)json_integer_value(value);
+        return is_id(value) ? NULL : "it must be a number from 0 to 2^32-2";
+    }
+    if (!json_is_array(value))
+        return "it must be an array of numbers from 0 to 2^32-2";
+    json_array_foreach(value, j, id)
+    {
+        if (!is_id(id))
+            return "it must be an array of numbers from 0 to 2^32-2";
+    }
+    args->gids = value;
+    return NULL;
 }
 
 /* NULL, or what is wrong with the value. */
@@ -65,6 +113,9 @@ static const char *set_value(struct args *args, size_t i, json_t *value)
     case KIND_INTEGER:
         *(uint64_t *)field = (uint64_t)json_integer_value(value);
         return json_integer_value(value) > 0 ? NULL : "it must be an integer of at least 1";
+    case KIND_ID:
+    case KIND_IDS:
+        return set_ids(args, i, value);
     default:
         return set_text(args, i, value);
     }

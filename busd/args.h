@@ -26,6 +26,12 @@
 #define ARG_TYPE              (1u << 7)
 #define ARG_FROM              (1u << 8)
 #define ARG_TO                (1u << 9)
+#define ARG_VERB              (1u << 10)
+#define ARG_METHOD            (1u << 11)
+#define ARG_PEER              (1u << 12)
+#define ARG_UID               (1u << 13)
+#define ARG_GIDS              (1u << 14)
+#define ARG_LISTENER          (1u << 15)
 
 /* What is absent is empty, 0 or false. The spans live as long as the tree. */
 struct args {
@@ -40,6 +46,13 @@ struct args {
     bool queue;
     bool replace;
     bool allow_replacement;
+    struct span verb;
+    struct span method;
+    struct span peer;
+    struct span listener;
+    bool has_uid;
+    uint64_t uid;
+    const json_t *gids; /* an array of integers; NULL: none */
 };
 
 #define ARGS_REASON_SIZE 512

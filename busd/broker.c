@@ -5,11 +5,15 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "busd/dispatch.h"
 #include "busd/driver.h"
+#include "busd/revoke.h"
 #include "libbus/base/macros.h"
+#include "libbus/wire/address.h"
 #include "libbus/wire/sockio.h"
 
 /* ---------------------------------------------------------- connections */
@@ -45,18 +49,49 @@ static const struct connection_handler handler = {
 };
 
 /* A client that cannot be let in is told why, if its socket takes it. */
-static void turn_away(struct broker *broker, int fd, const char *reason)
+static void turn_away(struct broker *broker, int fd, enum wire_error error, const char *reason)
 {
     CLEANUP(text_deinit) struct text text = TEXT_INIT;
 
-    text_printf(&text,
-                "{\"sender\":\"bus\",\"type\":\"error\",\"error\":\"%s\",\"message\":\"%s\"}\n",
-                wire_error_name(WIRE_LIMIT_EXCEEDED), reason);
+    text_printf(&text, "{\"sender\":\"bus\",\"type\":\"error\",\"error\":\"%s\",\"message\":",
+                wire_error_name(error));
+    text_append_json_string(&text, span_from(reason));
+    text_append_string(&text, "}\n");
     struct iovec iov = {text.data, text.size};
     if (!text.failed && sockio_send(fd, &iov, 1, NULL) < 0)
         log_limited(broker->log, LOG_LEVEL_DEBUG, "a client left before it could be turned away");
     log_limited(broker->log, LOG_LEVEL_WARNING, "turned a client away: %s", reason);
     closer_take_fd(&broker->hub.shared.closer, fd);
+}
+
+/* Makes a peer of who may connect. 0; 1: turned away; or -errno with the socket still
+ * the caller's. */
+static int admit(struct broker *broker, const struct listener *listener, int fd,
+                 struct credentials *credentials, struct peer **ret_peer)
+{
+    CLEANUP(text_deinit) struct text text = TEXT_INIT;
+    struct hub *hub = &broker->hub;
+    struct policy_view *view = policy_view_get(broker->config.policy, credentials, listener->label);
+
+    if (!view)
+        return -ENOMEM;
+    struct policy_question question = {.verb = POLICY_CONNECT};
+    struct policy_verdict verdict = policy_ask(view, &question);
+    if (!verdict.allow) {
+        text_printf(&text, "uid %" PRIu32 ": ", (uint32_t)credentials->uid);
+        access_describe(&text, POLICY_CONNECT, (struct span){0}, &verdict);
+        turn_away(broker, fd, WIRE_ACCESS_DENIED,
+                  text.failed ? wire_error_sentence(WIRE_ACCESS_DENIED) : text.data);
+        policy_view_unref(view);
+        return 1;
+    }
+    int r = peer_new(&hub->peers, &hub->shared, fd, credentials, listener->label, view,
+                     hub->limits.message_bytes, ret_peer);
+    if (r < 0)
+        policy_view_unref(view);
+    else
+        (*ret_peer)->listener = listener->id;
+    return r;
 }
 
 static void on_accept(struct listener *listener, int fd, void *userdata)
@@ -67,18 +102,19 @@ static void on_accept(struct listener *listener, int fd, void *userdata)
     struct peer *peer;
 
     if (hub->peers.by_id.count >= hub->limits.connections) {
-        turn_away(broker, fd, "the bus has all the connections it may have (connections)");
+        turn_away(broker, fd, WIRE_LIMIT_EXCEEDED,
+                  "the bus has all the connections it may have (connections)");
         return;
     }
     int r = credentials_read(&credentials, fd);
     if (r == 0) {
-        r = peer_new(&hub->peers, &hub->shared, fd, &credentials, hub->limits.message_bytes, &peer);
+        r = admit(broker, listener, fd, &credentials, &peer);
         credentials_deinit(&credentials);
     }
-    if (r < 0) {
-        turn_away(broker, fd, strerror(-r));
+    if (r < 0)
+        turn_away(broker, fd, WIRE_LIMIT_EXCEEDED, strerror(-r));
+    if (r != 0)
         return;
-    }
     log_write(broker->log, LOG_LEVEL_DEBUG, "%.*s connected: uid %" PRIu32 ", pid %d",
               SPAN_ARGS(peer_name(peer)), (uint32_t)peer->credentials.uid,
               (int)peer->credentials.pid);
@@ -168,10 +204,187 @@ static void finish_draining(struct broker *broker)
         uv_stop(&broker->loop);
 }
 
+/* ---------------------------------------------------------------- reload */
+
+static struct listener *find_listener(struct broker *broker, const char *address)
+{
+    LIST_FOREACH (node, &broker->listeners) {
+        struct listener *listener = LIST_ENTRY(node, struct listener, link);
+        if (address_is_same(listener->address, address))
+            return listener;
+    }
+    return NULL;
+}
+
+static const struct config_listener *find_config(const struct config *config, const char *address)
+{
+    for (size_t i = 0; i < config->listener_count; i++)
+        if (address_is_same(config->listeners[i].address, address))
+            return &config->listeners[i];
+    return NULL;
+}
+
+/* Opens what there is not yet, all or nothing. */
+static int open_listeners(struct broker *broker, const struct config *config,
+                          const char **ret_failed)
+{
+    struct list opened;
+    int r = 0;
+
+    list_init(&opened);
+    for (size_t i = 0; i < config->listener_count && r == 0; i++) {
+        const struct config_listener *wanted = &config->listeners[i];
+        struct listener_options options = {wanted->address, wanted->mode, wanted->owner,
+                                           wanted->group, wanted->label};
+        struct listener *listener;
+        if (find_listener(broker, wanted->address))
+            continue;
+        r = listener_new(&broker->loop, broker->log, &options, on_accept, broker, &listener);
+        if (r == 0) {
+            listener->id = ++broker->last_listener;
+            list_append(&opened, &listener->link);
+        } else {
+            *ret_failed = wanted->address;
+        }
+    }
+    if (r == 0) {
+        list_splice(&broker->listeners, &opened);
+        return 0;
+    }
+    LIST_FOREACH_SAFE (node, &opened)
+        listener_close(LIST_ENTRY(node, struct listener, link));
+    return r;
+}
+
+/* Gives the sockets that stay their mode, owner and group in `config`, where that says
+ * something else than `old`. */
+static int set_access(struct broker *broker, const struct config *old, const struct config *config,
+                      const char **ret_failed)
+{
+    LIST_FOREACH (node, &broker->listeners) {
+        struct listener *listener = LIST_ENTRY(node, struct listener, link);
+        const struct config_listener *was = find_config(old, listener->address);
+        const struct config_listener *wanted = find_config(config, listener->address);
+        if (!was || !wanted ||
+            (was->mode == wanted->mode && was->owner == wanted->owner &&
+             was->group == wanted->group))
+            continue;
+        int r = listener_set_access(listener, wanted->mode, wanted->owner, wanted->group);
+        if (r < 0) {
+            *ret_failed = listener->address;
+            return r;
+        }
+    }
+    return 0;
+}
+
+/* Those who came through a listener are held to what it is now: they get its new label.
+ * With a labelled one that is closed they leave, for no rule is about them any more;
+ * an unlabelled one they outlive. */
+static void settle_clients(struct broker *broker, const struct listener *listener, bool closed)
+{
+    LIST_FOREACH (node, &broker->hub.peers.all) {
+        struct peer *peer = LIST_ENTRY(node, struct peer, link);
+        if (peer->listener != listener->id ||
+            strcmp(peer->label, closed ? "" : listener->label) == 0)
+            continue;
+        char *label = closed ? NULL : strdup(listener->label);
+        if (label) {
+            free(peer->label);
+            peer->label = label;
+        } else {
+            peer_doom(peer, "the listener '%s' that it came through is not there any more",
+                      peer->label);
+        }
+    }
+}
+
+/* Closes what the configuration does not have any more; labels the rest by it. */
+static void settle_listeners(struct broker *broker, const struct config *config)
+{
+    LIST_FOREACH_SAFE (node, &broker->listeners) {
+        struct listener *listener = LIST_ENTRY(node, struct listener, link);
+        const struct config_listener *wanted = find_config(config, listener->address);
+        bool closed = !wanted || listener_set_label(listener, wanted->label) < 0;
+        settle_clients(broker, listener, closed);
+        if (closed)
+            listener_close(listener);
+    }
+}
+
+/* Opens what is new and sets the rest right, or leaves everything as it was. */
+static int prepare_listeners(struct broker *broker, const struct config *config,
+                             char reason[CONFIG_REASON_SIZE])
+{
+    const char *failed = "";
+    const char *ignored;
+
+    int r = open_listeners(broker, config, &failed);
+    if (r == 0) {
+        r = set_access(broker, &broker->config, config, &failed);
+        if (r < 0) {
+            set_access(broker, config, &broker->config, &ignored);
+            settle_listeners(broker, &broker->config);
+        }
+    }
+    if (r < 0)
+        snprintf(reason, CONFIG_REASON_SIZE, "cannot listen on %s: %s", failed, strerror(-r));
+    return r;
+}
+
+/* All or nothing: whatever is wrong, the old configuration stays in force. */
+static bool reload(struct broker *broker, char reason[CONFIG_REASON_SIZE])
+{
+    struct config config;
+
+    if (broker->draining) {
+        snprintf(reason, CONFIG_REASON_SIZE, "the bus is shutting down");
+        return false;
+    }
+    if (!config_load(&config, broker->source, reason))
+        return false;
+    if (prepare_listeners(broker, &config, reason) < 0) {
+        config_deinit(&config);
+        return false;
+    }
+    settle_listeners(broker, &config);
+    broker->hub.limits = config.limits;
+    revoke_apply(&broker->hub, config.policy);
+    config_deinit(&broker->config);
+    broker->config = config;
+    return true;
+}
+
+static void reload_if_asked(struct broker *broker)
+{
+    struct hub *hub = &broker->hub;
+    char reason[CONFIG_REASON_SIZE];
+
+    if (LIKELY(!hub->reload))
+        return;
+    hub->reload = false;
+    bool right = reload(broker, reason);
+    if (right)
+        log_write(broker->log, LOG_LEVEL_NOTICE, "the configuration has been read anew");
+    else
+        log_write(broker->log, LOG_LEVEL_ERROR, "%s: the configuration stays as it was", reason);
+    LIST_FOREACH_SAFE (node, &hub->reloads) {
+        struct hub_reload *request = LIST_ENTRY(node, struct hub_reload, link);
+        struct peer *caller = peers_find(&hub->peers, request->caller);
+        list_remove(node);
+        if (caller && right)
+            answer_reply(hub, caller, request->id, SPAN("{}"), NULL);
+        else if (caller)
+            answer_call_error(hub, caller, request->id, WIRE_INVALID_ARGUMENTS, "%s", reason);
+        free(request);
+    }
+}
+
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct broker *broker = CONTAINER_OF(prepare, struct broker, prepare);
 
+    reload_if_asked(broker);
     dispatch_deadlines(&broker->hub, hub_now(&broker->hub));
     settle(broker);
     if (broker->draining)
@@ -201,7 +414,9 @@ static void on_signal(uv_signal_t *signal, int number)
 {
     struct broker *broker = signal->data;
 
-    if (broker->draining)
+    if (number == SIGHUP)
+        broker->hub.reload = true;
+    if (number == SIGHUP || broker->draining)
         return;
     log_write(broker->log, LOG_LEVEL_INFO, "stopping: %s", strsignal(number));
     close_listeners(broker);
@@ -221,20 +436,23 @@ static void on_signal(uv_signal_t *signal, int number)
 
 /* -------------------------------------------------------------- lifetime */
 
-int broker_init(struct broker *broker, struct log *log, const struct config *config)
+int broker_init(struct broker *broker, struct log *log, const struct config_source *source,
+                struct config *config)
 {
-    static const int numbers[] = {SIGTERM, SIGINT};
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
 
-    *broker = (struct broker){.log = log, .armed = UINT64_MAX};
+    *broker = (struct broker){.log = log, .armed = UINT64_MAX, .source = source, .config = *config};
+    *config = (struct config){0};
     list_init(&broker->listeners);
     int r = uv_loop_init(&broker->loop);
     if (r == 0) {
-        r = hub_init(&broker->hub, log, &broker->loop, &handler, &config->limits);
+        r = hub_init(&broker->hub, log, &broker->loop, &handler, &broker->config.limits);
         if (r < 0)
             uv_loop_close(&broker->loop);
     }
     if (r < 0) {
         log_write(log, LOG_LEVEL_ERROR, "cannot start: %s", strerror(-r));
+        config_deinit(&broker->config);
         return r;
     }
     uv_timer_init(&broker->loop, &broker->deadline_timer);
@@ -254,14 +472,11 @@ int broker_init(struct broker *broker, struct log *log, const struct config *con
     return 0;
 }
 
-int broker_listen(struct broker *broker, const struct listener_options *options)
+int broker_listen(struct broker *broker)
 {
-    struct listener *listener;
+    const char *failed;
 
-    int r = listener_new(&broker->loop, broker->log, options, on_accept, broker, &listener);
-    if (r == 0)
-        list_append(&broker->listeners, &listener->link);
-    return r;
+    return open_listeners(broker, &broker->config, &failed);
 }
 
 void broker_run(struct broker *broker)
@@ -285,6 +500,7 @@ void broker_deinit(struct broker *broker)
     /* The handles' close callbacks, and what the closer still has in hand. */
     uv_run(&broker->loop, UV_RUN_DEFAULT);
     hub_deinit(&broker->hub);
+    config_deinit(&broker->config);
     int r = uv_loop_close(&broker->loop);
     assert(r == 0);
     (void)r;

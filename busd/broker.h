@@ -22,19 +22,23 @@ struct broker {
     uv_prepare_t prepare;
     uv_timer_t deadline_timer;
     uv_timer_t drain_timer;
-    uv_signal_t signals[2];
+    uv_signal_t signals[3];
     uint64_t armed; /* when the deadline timer is due; UINT64_MAX: it is not */
     bool draining;
     struct log *log;
+    const struct config_source *source; /* for a reload */
+    struct config config;
     struct list listeners;
+    uint64_t last_listener; /* its id */
     struct hub hub;
 };
 
-/* 0 or -errno; the log says why. The log is borrowed. */
-int broker_init(struct broker *broker, struct log *log, const struct config *config);
+/* Takes the configuration; log and source are borrowed. 0 or -errno; the log says why. */
+int broker_init(struct broker *broker, struct log *log, const struct config_source *source,
+                struct config *config);
 
-/* 0 or -errno; the log says why. */
-int broker_listen(struct broker *broker, const struct listener_options *options);
+/* Opens the listeners of the configuration. 0 or -errno; the log says why. */
+int broker_listen(struct broker *broker);
 
 /* Serves until SIGTERM or SIGINT, then drains. */
 void broker_run(struct broker *broker);

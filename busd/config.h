@@ -1,32 +1,71 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The configuration: a plain struct that is right in every part, or none at all. The
- * file is a JSON object; unknown keys are errors:
+ * The configuration: a plain struct that is right in every part, or none at all. A
+ * file is a JSON object; every key is optional and unknown keys are errors:
  *
- *     {"limits": {"connections": 100, "message_bytes": 65536}}
+ *     {"limits": {"connections": 100},
+ *      "listeners": [{"address": "unix:/run/busd/bus", "mode": "0666",
+ *                     "owner": "root", "group": "root", "label": "desktop",
+ *                     "limits": {…}, "policy": […]}],
+ *      "policy": [{"allow": "own", "name": "org.example.#", "user": "alice"},
+ *                 {"deny": "*", "reason": "ask the administrator"}]}
+ *
+ * Which files there are: the one that is named; else user.json or system.json in the
+ * first folder that has it. Beside it, conf.d/ and policy.d/ of every folder hold more
+ * of the same, read in the order of their names; a file in an earlier folder masks one
+ * of the same name in a later one, and an empty file does nothing but that. A later
+ * file's limits count; rules of these files stand before those of the main file, so
+ * that they can make exceptions from its end, and a listener's own rules before all.
  */
 #ifndef BUSD_CONFIG_H
 #define BUSD_CONFIG_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
+#include "busd/document.h"
 #include "busd/limits.h"
+#include "busd/policy.h"
 
-#define CONFIG_REASON_SIZE 512
+#define CONFIG_REASON_SIZE DOCUMENT_REASON_SIZE
 
-struct config {
+struct config_listener {
+    char *address;
+    char *label; /* of its clients' credentials; empty if it has none */
+    mode_t mode;
+    uid_t owner; /* (uid_t)-1 and (gid_t)-1: ours */
+    gid_t group;
     struct limits limits;
 };
 
-/* The defaults. */
-void config_init(struct config *config, bool system);
+struct config {
+    bool system;
+    struct limits limits;
+    struct config_listener *listeners;
+    size_t listener_count;
+    struct policy *policy;
+};
 
-/* Reads a file over what is there. On failure, false with a sentence that names file,
- * place and what would be right, and *config unchanged. */
-bool config_read(struct config *config, const char *path, char reason[CONFIG_REASON_SIZE]);
+/* Where to read it from; all borrowed. */
+struct config_source {
+    bool system;
+    const char *file;           /* NULL: looked for in the folders */
+    const char *const *folders; /* the first has the first word */
+    size_t folder_count;
+    const char *const *limits; /* "NAME=VALUE", over all files */
+    size_t limit_count;
+    const char *const *addresses; /* instead of the files' listeners */
+    size_t address_count;
+    const char *address; /* when neither says where to listen; or NULL */
+};
 
-/* Sets one limit, "NAME=VALUE". On failure as above. */
-bool config_set_limit(struct config *config, const char *assignment,
-                      char reason[CONFIG_REASON_SIZE]);
+/* Reads it all anew. False with a sentence that names file, line, column and what
+ * would be right, and nothing to be freed. */
+bool config_load(struct config *ret_config, const struct config_source *source,
+                 char reason[CONFIG_REASON_SIZE]);
+void config_deinit(struct config *config);
+
+/* Whether a text is NAME=VALUE of a limit there is. False with a sentence in `reason`. */
+bool config_check_limit(const char *assignment, char reason[CONFIG_REASON_SIZE]);
 
 #endif

@@ -170,10 +170,22 @@ static size_t fan_out(struct hub *hub, struct peer *sender, struct route *route,
             entry->subscriber->mark = mark;
         }
         struct peer *receiver = peer_of_subscriber(entry->subscriber);
+        struct policy_verdict verdict;
+        if (entry->ask && !access_subscribe(receiver, envelope->topic, &verdict))
+            continue;
         if (deliver_to(hub, receiver, piece, DELIVER_EVENT, envelope->topic) == 0 && to)
             to[count++] = receiver;
     }
     return count;
+}
+
+struct route *deliver_route(struct hub *hub, struct span topic)
+{
+    struct route *route = topics_route(&hub->topics, topic);
+
+    if (route)
+        access_filter_route(route);
+    return route;
 }
 
 void deliver_event(struct hub *hub, struct peer *sender, struct route *route,
@@ -240,7 +252,7 @@ void deliver_last(struct hub *hub, struct peer *receiver, struct span line)
 
 int deliver_text_event(struct hub *hub, struct span topic, struct span line)
 {
-    struct route *route = topics_route(&hub->topics, topic);
+    struct route *route = deliver_route(hub, topic);
     struct piece piece;
 
     if (!route || layout_text(hub, line, NULL, &piece) < 0)
@@ -278,6 +290,14 @@ static bool is_own(const struct peer *watcher, const struct sighting *sighting)
     return sighting->to_count == 1 && sighting->to[0] == watcher;
 }
 
+/* Watching shows calls and answers of all, but no topic that it may not have. */
+static bool may_see(const struct peer *watcher, const struct sighting *sighting)
+{
+    struct policy_verdict verdict;
+
+    return sighting->topic.size == 0 || access_subscribe(watcher, sighting->topic, &verdict);
+}
+
 static void write_sighting(struct text *text, const struct sighting *sighting)
 {
     const struct piece *piece = sighting->piece;
@@ -311,7 +331,7 @@ static void show_monitors(struct hub *hub, const struct sighting *sighting)
         LIST_FOREACH (filter, &watcher->filters)
             sees =
                 sees || filter_sees(hub, LIST_ENTRY(filter, struct monitor_filter, link), sighting);
-        if (!sees || is_own(peer, sighting))
+        if (!sees || is_own(peer, sighting) || !may_see(peer, sighting))
             continue;
         if (text.size == 0) {
             write_sighting(&text, sighting);

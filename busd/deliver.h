@@ -13,7 +13,7 @@
 #ifndef BUSD_DELIVER_H
 #define BUSD_DELIVER_H
 
-#include "busd/hub.h"
+#include "busd/access.h"
 #include "libbus/wire/envelope.h"
 
 enum delivery {
@@ -36,6 +36,9 @@ int deliver_to(struct hub *hub, struct peer *receiver, const struct piece *piece
  * and to monitors. 0, WIRE_LIMIT_EXCEEDED or -ENOMEM. */
 int deliver_message(struct hub *hub, struct peer *sender, struct peer *receiver,
                     const struct envelope *envelope, struct fds *fds, enum delivery delivery);
+
+/* The receivers of a topic who may have it; as topics_route(). */
+struct route *deliver_route(struct hub *hub, struct span topic);
 
 /* A client's event to all whom the route names. */
 void deliver_event(struct hub *hub, struct peer *sender, struct route *route,

@@ -32,6 +32,17 @@ static const void *find_guard(struct hub *hub, struct span topic)
     return guard;
 }
 
+/* The one whom the event is for may not have it. */
+static void refuse_receiver(struct hub *hub, struct peer *sender, const struct envelope *envelope,
+                            const struct policy_verdict *verdict)
+{
+    CLEANUP(text_deinit) struct text rule = TEXT_INIT;
+
+    access_describe_rule(&rule, verdict);
+    answer_error(hub, sender, envelope, WIRE_ACCESS_DENIED, "'%.*s' may not have '%.*s' %s",
+                 SPAN_ARGS(envelope->to), SPAN_ARGS(envelope->topic), rule.failed ? "" : rule.data);
+}
+
 static void dispatch_event(struct hub *hub, struct peer *sender, const struct envelope *envelope,
                            struct fds *fds)
 {
@@ -40,9 +51,14 @@ static void dispatch_event(struct hub *hub, struct peer *sender, const struct en
                      "topics that begin with 'bus' are the bus's own");
         return;
     }
-    struct route *route = topics_route(&hub->topics, envelope->topic);
+    struct route *route = deliver_route(hub, envelope->topic);
+    struct policy_verdict verdict;
     if (!route) {
         peer_doom(sender, "out of memory for its events");
+        return;
+    }
+    if (!access_publish(sender, route, &verdict)) {
+        answer_denied(hub, sender, envelope, POLICY_PUBLISH, envelope->topic, &verdict);
         return;
     }
     if (route->guard_generation != hub->names.generation) {
@@ -66,6 +82,8 @@ static void dispatch_event(struct hub *hub, struct peer *sender, const struct en
                      span_equal(envelope->to, SPAN("bus")) ? "the bus takes no events"
                                                            : "nobody owns '%.*s'",
                      SPAN_ARGS(envelope->to));
+    else if (!access_subscribe(receiver, envelope->topic, &verdict))
+        refuse_receiver(hub, sender, envelope, &verdict);
     else if (deliver_message(hub, sender, receiver, envelope, fds, DELIVER_EVENT) < 0)
         peer_doom(sender, "out of memory for its events");
 }
@@ -110,7 +128,16 @@ static bool track_call(struct hub *hub, struct peer *caller, struct peer *callee
 static void dispatch_call(struct hub *hub, struct peer *caller, const struct envelope *envelope,
                           struct fds *fds)
 {
-    if (span_equal(envelope->to, SPAN("bus"))) {
+    bool to_bus = span_equal(envelope->to, SPAN("bus"));
+    struct peer *callee = to_bus ? NULL : hub_find_peer(hub, envelope->to);
+    struct policy_verdict verdict;
+
+    if (!access_call(caller, callee, envelope->to, envelope->method, &verdict)) {
+        deliver_nowhere(hub, caller, envelope, fds, false);
+        answer_denied(hub, caller, envelope, POLICY_CALL, envelope->to, &verdict);
+        return;
+    }
+    if (to_bus) {
         deliver_nowhere(hub, caller, envelope, fds, true);
         if (envelope->id > 0 && calls_find(&hub->calls, &caller->calls, envelope->id)) {
             complain_of_id(hub, caller, envelope);
@@ -119,7 +146,6 @@ static void dispatch_call(struct hub *hub, struct peer *caller, const struct env
         driver_dispatch(hub, caller, envelope);
         return;
     }
-    struct peer *callee = hub_find_peer(hub, envelope->to);
     if (!callee) {
         deliver_nowhere(hub, caller, envelope, fds, false);
         answer_error(hub, caller, envelope, WIRE_NAME_UNKNOWN, "nobody owns '%.*s'",

@@ -44,7 +44,7 @@ void driver_get_id(struct driver_call *call)
 /* The peer that the argument `name` stands for, or an error to the caller. */
 static struct peer *find_peer(struct driver_call *call)
 {
-    struct peer *peer = hub_find_peer(call->hub, call->args.name);
+    struct peer *peer = access_find_peer(call->hub, call->caller, call->args.name);
 
     if (!peer)
         driver_fail(call, WIRE_NAME_UNKNOWN, "nobody owns '%.*s'", SPAN_ARGS(call->args.name));
@@ -102,14 +102,15 @@ static void write_counters(struct text *text, const struct peer_counters *counte
                 counters->bytes_received, bytes_sent, bytes_queued);
 }
 
-static void write_names(struct text *text, const struct peer *peer)
+static void write_names(struct text *text, const struct peer *peer, const struct peer *asker)
 {
     const char *separator = "";
 
     text_append_string(text, "\"names\":[");
     LIST_FOREACH (node, &peer->names.claims) {
         struct name_claim *claim = LIST_ENTRY(node, struct name_claim, by_owner);
-        if (name_get_owner(claim->name) != &peer->names)
+        if (name_get_owner(claim->name) != &peer->names ||
+            (peer != asker && !access_sees_name(asker, name_span(claim->name))))
             continue;
         text_printf(text, "%s\"%.*s\"", separator, SPAN_ARGS(name_span(claim->name)));
         separator = ",";
@@ -134,14 +135,19 @@ static void write_subscriptions(struct text *text, const struct peer *peer)
     text_append_string(text, "]");
 }
 
-static void write_peer_stats(struct text *text, const struct peer *peer)
+/* What somebody subscribes to is for itself and for those who may watch it anyway. */
+static void write_peer_stats(struct text *text, const struct peer *peer, const struct peer *asker)
 {
+    struct policy_verdict verdict;
+
     text_printf(text, "{\"name\":\"%.*s\",\"uid\":%" PRIu32 ",\"pid\":%d,\"connected\":%.3f,",
                 SPAN_ARGS(peer_name(peer)), (uint32_t)peer->credentials.uid,
                 (int)peer->credentials.pid, clock_seconds(CLOCK_REALTIME) - peer->since);
-    write_names(text, peer);
-    text_append_string(text, ",");
-    write_subscriptions(text, peer);
+    write_names(text, peer, asker);
+    if (peer == asker || access_verb(asker, POLICY_MONITOR, &verdict)) {
+        text_append_string(text, ",");
+        write_subscriptions(text, peer);
+    }
     text_printf(text, ",\"calls\":{\"made\":%zu,\"received\":%zu},", peer->calls.made_count,
                 peer->calls.received_count);
     write_counters(text, &peer->counters, peer->connection.bytes_sent, peer->connection.outq.bytes);
@@ -179,7 +185,7 @@ void driver_stats(struct driver_call *call)
         struct peer *peer = find_peer(call);
         if (!peer)
             return;
-        write_peer_stats(&text, peer);
+        write_peer_stats(&text, peer, call->caller);
     } else {
         write_hub_stats(&text, call->hub);
     }

@@ -29,17 +29,22 @@ void driver_request_name(struct driver_call *call)
     struct span name = call->args.name;
     struct name_request request = {call->args.queue, call->args.replace,
                                    call->args.allow_replacement};
+    struct policy_verdict verdict;
     struct name_change change;
     enum name_state state;
 
     if (!check_well_known(call))
         return;
+    if (!access_own(call->caller, name, &verdict)) {
+        driver_deny(call, POLICY_OWN, name, &verdict);
+        return;
+    }
     int r = names_request(&hub->names, &call->caller->names, name, request, hub->limits.names,
                           &state, &change);
     if (r == WIRE_NAME_TAKEN) {
-        struct peer *owner = hub_find_peer(hub, name);
+        struct peer *owner = access_find_peer(hub, call->caller, name);
         driver_fail(call, WIRE_NAME_TAKEN, "'%.*s' is owned by %.*s", SPAN_ARGS(name),
-                    SPAN_ARGS(owner ? peer_name(owner) : SPAN("somebody who is leaving")));
+                    SPAN_ARGS(owner ? peer_name(owner) : SPAN("somebody else")));
     } else if (r == WIRE_LIMIT_EXCEEDED) {
         driver_fail(call, WIRE_LIMIT_EXCEEDED, "you have %" PRIu64 " names already (names)",
                     hub->limits.names);
@@ -105,14 +110,19 @@ void driver_list_names(struct driver_call *call)
     text_append_string(&text, "{\"names\":[");
     for (struct hash_node *node = hash_walk(&hub->names.table, NULL); node;
          node = hash_walk(&hub->names.table, node)) {
+        struct name *name = CONTAINER_OF(node, struct name, node);
+        if (!access_sees_name(call->caller, name_span(name)))
+            continue;
         text_append_string(&text, separator);
-        write_name(&text, CONTAINER_OF(node, struct name, node));
+        write_name(&text, name);
         separator = ",";
     }
     text_append_string(&text, "],\"connections\":[");
     separator = "";
     LIST_FOREACH (node, &hub->peers.all) {
         struct peer *peer = LIST_ENTRY(node, struct peer, link);
+        if (!access_sees_peer(call->caller, peer))
+            continue;
         text_printf(&text, "%s{\"name\":\"%.*s\",\"uid\":%" PRIu32 ",\"pid\":%d}", separator,
                     SPAN_ARGS(peer_name(peer)), (uint32_t)peer->credentials.uid,
                     (int)peer->credentials.pid);
@@ -126,10 +136,10 @@ void driver_get_name(struct driver_call *call)
 {
     struct span asked = call->args.name;
     struct name *name = names_find(&call->hub->names, asked);
-    struct peer *peer = hub_find_peer(call->hub, asked);
+    struct peer *peer = access_find_peer(call->hub, call->caller, asked);
     struct text text = TEXT_INIT;
 
-    if (name) {
+    if (peer && name) {
         write_name(&text, name);
     } else if (peer) {
         text_printf(&text, "{\"name\":\"%.*s\",\"owner\":\"%.*s\",\"queue\":[]}", SPAN_ARGS(asked),

@@ -9,23 +9,27 @@
 #define PEER_TOPIC "bus.peer."
 
 /* One pass over the broker's own topics that have a value and match the pattern;
- * with `receiver` NULL they are only counted. The same pass made twice in a row
+ * at first they are only counted. The same pass made twice in a row
  * meets the same values, because nothing happens in between. */
 struct snapshot {
     struct hub *hub;
     struct span pattern;
-    struct peer *receiver;
+    struct peer *subscriber;
+    bool count_only;
     size_t count;
 };
 
 static void visit_value(struct snapshot *snapshot, const struct text *topic,
                         const struct text *body)
 {
-    if (topic->failed || body->failed || !grammar_matches(snapshot->pattern, text_span(topic)))
+    struct policy_verdict verdict;
+
+    if (topic->failed || body->failed || !grammar_matches(snapshot->pattern, text_span(topic)) ||
+        !access_subscribe(snapshot->subscriber, text_span(topic), &verdict))
         return;
     snapshot->count++;
-    if (snapshot->receiver)
-        announce_to(snapshot->hub, snapshot->receiver, text_span(topic), text_span(body), true);
+    if (!snapshot->count_only)
+        announce_to(snapshot->hub, snapshot->subscriber, text_span(topic), text_span(body), true);
 }
 
 static void visit_name(struct snapshot *snapshot, const struct name *name)
@@ -79,7 +83,16 @@ void driver_subscribe(struct driver_call *call)
     struct hub *hub = call->hub;
     struct span sender = call->args.sender;
     struct subscription *subscription;
+    struct policy_verdict verdict;
 
+    /* What the pattern stands for is judged topic by topic, as events pass; but who
+     * may have none of it is told at once. */
+    if (!access_subscribe(call->caller, call->args.topic, &verdict) &&
+        !(grammar_has_wildcard(call->args.topic) &&
+          policy_ever(call->caller->view, POLICY_SUBSCRIBE))) {
+        driver_deny(call, POLICY_SUBSCRIBE, call->args.topic, &verdict);
+        return;
+    }
     int r = topics_subscribe(&hub->topics, &call->caller->subscriber, call->args.topic, sender,
                              hub->limits.subscriptions, &subscription);
     if (r == WIRE_LIMIT_EXCEEDED) {
@@ -95,7 +108,7 @@ void driver_subscribe(struct driver_call *call)
 
     /* The reply, then the values there are, then whatever happens from now on: all
      * in one turn, so that there is neither a gap nor a double. */
-    struct snapshot snapshot = {hub, call->args.topic, NULL, 0};
+    struct snapshot snapshot = {hub, call->args.topic, call->caller, true, 0};
     bool has_values = grammar_is_reserved(call->args.topic) &&
                       (sender.size == 0 || span_equal(sender, SPAN("bus")));
     if (has_values)
@@ -104,7 +117,7 @@ void driver_subscribe(struct driver_call *call)
                 snapshot.count);
     driver_reply(call, text_span(&text), NULL);
     if (has_values) {
-        snapshot.receiver = call->caller;
+        snapshot.count_only = false;
         take_snapshot(&snapshot);
     }
 }
@@ -124,7 +137,12 @@ void driver_monitor(struct driver_call *call)
 {
     struct hub *hub = call->hub;
     const struct args *args = &call->args;
+    struct policy_verdict verdict;
 
+    if (!access_verb(call->caller, POLICY_MONITOR, &verdict)) {
+        driver_deny(call, POLICY_MONITOR, (struct span){0}, &verdict);
+        return;
+    }
     int r = monitors_add(&hub->monitors, &call->caller->watcher, args->type, args->from, args->to,
                          args->topic, hub->limits.monitors);
     if (r == WIRE_LIMIT_EXCEEDED) {

@@ -27,6 +27,11 @@ static const struct driver_method methods[] = {
     {"Ping", driver_ping, 0, 0, "Answers"},
     {"GetId", driver_get_id, 0, 0, "Tells the identity of this run of the bus"},
     {"Introspect", driver_introspect, 0, 0, "Describes these methods"},
+    {"Explain", driver_explain,
+     ARG_VERB | ARG_NAME | ARG_TO | ARG_METHOD | ARG_TOPIC | ARG_PEER | ARG_UID | ARG_GIDS |
+         ARG_LISTENER,
+     ARG_VERB, "Tells whether somebody may do something, and the rule that decides"},
+    {"Reload", driver_reload, 0, 0, "Reads the configuration anew: all of it or nothing"},
     {0},
 };
 
@@ -63,6 +68,14 @@ void driver_fail(struct driver_call *call, enum wire_error error, const char *fo
     va_end(args);
     answer_call_error(call->hub, call->caller, call->id, error, "%s",
                       message ? message : wire_error_sentence(error));
+}
+
+void driver_deny(struct driver_call *call, enum policy_verb verb, struct span what,
+                 const struct policy_verdict *verdict)
+{
+    struct envelope envelope = {.type = MESSAGE_CALL, .id = call->id, .no_reply = call->id == 0};
+
+    answer_denied(call->hub, call->caller, &envelope, verb, what, verdict);
 }
 
 void driver_reply_text(struct driver_call *call, struct text *text)

@@ -40,6 +40,10 @@ void driver_reply(struct driver_call *call, struct span body, struct fds *fds);
 void driver_fail(struct driver_call *call, enum wire_error error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* bus.AccessDenied with the rule that decided; logged too. */
+void driver_deny(struct driver_call *call, enum policy_verb verb, struct span what,
+                 const struct policy_verdict *verdict);
+
 /* The body made by `text`, which is emptied; or an error if there was no memory. */
 void driver_reply_text(struct driver_call *call, struct text *text);
 
@@ -58,5 +62,7 @@ void driver_get_id(struct driver_call *call);
 void driver_get_credentials(struct driver_call *call);
 void driver_stats(struct driver_call *call);
 void driver_introspect(struct driver_call *call);
+void driver_explain(struct driver_call *call);
+void driver_reload(struct driver_call *call);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/random.h>
 
 #include "libbus/base/clock.h"
@@ -32,6 +33,7 @@ int hub_init(struct hub *hub, struct log *log, uv_loop_t *loop,
     r = connection_shared_init(&hub->shared, loop, handler);
     if (r < 0)
         return r;
+    list_init(&hub->reloads);
     peers_init(&hub->peers);
     names_init(&hub->names);
     topics_init(&hub->topics);
@@ -44,6 +46,8 @@ int hub_init(struct hub *hub, struct log *log, uv_loop_t *loop,
 
 void hub_deinit(struct hub *hub)
 {
+    LIST_FOREACH_SAFE (node, &hub->reloads)
+        free(LIST_ENTRY(node, struct hub_reload, link));
     calls_deinit(&hub->calls);
     topics_deinit(&hub->topics);
     names_deinit(&hub->names);
@@ -74,6 +78,20 @@ struct text *hub_text(struct hub *hub)
     hub->text.size = 0;
     hub->text.failed = false;
     return &hub->text;
+}
+
+int hub_ask_reload(struct hub *hub, uint64_t caller, uint64_t id)
+{
+    struct hub_reload *request = id > 0 ? malloc(sizeof(*request)) : NULL;
+
+    if (id > 0 && !request)
+        return -ENOMEM;
+    if (request) {
+        *request = (struct hub_reload){.caller = caller, .id = id};
+        list_append(&hub->reloads, &request->link);
+    }
+    hub->reload = true;
+    return 0;
 }
 
 uint64_t hub_now(const struct hub *hub)

@@ -23,6 +23,13 @@
 
 #define HUB_ID_SIZE 32
 
+/* Who waits for the answer to Reload. */
+struct hub_reload {
+    struct list link;
+    uint64_t caller;
+    uint64_t id;
+};
+
 struct hub {
     struct log *log;
     struct limits limits;
@@ -37,7 +44,9 @@ struct hub {
     struct calls calls;
     struct monitors monitors;
     struct chunk_arena arena;
-    struct text text; /* hub_text() */
+    struct text text;    /* hub_text() */
+    bool reload;         /* the configuration is to be read anew, between two turns */
+    struct list reloads; /* struct hub_reload */
     struct peer_counters counters;
     uint64_t bytes_sent; /* by connections that are closed */
 };
@@ -56,6 +65,10 @@ struct peer *hub_find_peer(struct hub *hub, struct span name);
 
 /* An empty text for a line of the broker's own; only one is in use at a time. */
 struct text *hub_text(struct hub *hub);
+
+/* Asks for a reload at the end of the turn, which will answer the call `id` (0: none) of
+ * this peer. 0 or -ENOMEM. */
+int hub_ask_reload(struct hub *hub, uint64_t caller, uint64_t id);
 
 /* Milliseconds on the clock of the deadlines. */
 uint64_t hub_now(const struct hub *hub);

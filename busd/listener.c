@@ -201,6 +201,8 @@ static void release(struct listener *listener)
 static void listener_free(struct listener *listener)
 {
     release(listener);
+    free(listener->address);
+    free(listener->label);
     free(listener->path);
     free(listener->lock_path);
     free(listener);
@@ -236,6 +238,12 @@ int listener_new(uv_loop_t *loop, struct log *log, const struct listener_options
                                   .accept = accept,
                                   .userdata = userdata};
     list_init(&listener->link);
+    listener->address = strdup(text);
+    listener->label = strdup(options->label);
+    if (!listener->address || !listener->label) {
+        listener_free(listener);
+        return -ENOMEM;
+    }
     r = address.fd >= 0 ? adopt(listener, address.fd, text)
                         : bind_address(listener, &address, options);
     if (r == 0)
@@ -254,6 +262,36 @@ int listener_new(uv_loop_t *loop, struct log *log, const struct listener_options
         return fail(log, r, text, uv_strerror(r));
     }
     *ret_listener = listener;
+    return 0;
+}
+
+int listener_set_label(struct listener *listener, const char *label)
+{
+    char *copy = strdup(label);
+
+    if (!copy)
+        return -ENOMEM;
+    free(listener->label);
+    listener->label = copy;
+    return 0;
+}
+
+int listener_set_access(struct listener *listener, mode_t mode, uid_t owner, gid_t group)
+{
+    struct stat status;
+
+    if (!listener->path)
+        return 0;
+    if (lstat(listener->path, &status) < 0)
+        return fail(listener->log, -errno, listener->address, strerror(errno));
+    uid_t uid = owner == (uid_t)-1 ? geteuid() : owner;
+    gid_t gid = group == (gid_t)-1 ? getegid() : group;
+    if (!S_ISSOCK(status.st_mode))
+        return fail(listener->log, -ENOTSOCK, listener->address, "its socket has been replaced");
+    /* Nobody is let in by the new mode before the file has its new owner. */
+    if (chmod(listener->path, mode & status.st_mode) < 0 || lchown(listener->path, uid, gid) < 0 ||
+        chmod(listener->path, mode) < 0)
+        return fail(listener->log, -errno, listener->address, strerror(errno));
     return 0;
 }
 

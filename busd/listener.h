@@ -13,6 +13,7 @@
 #define BUSD_LISTENER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 #include <uv.h>
 
@@ -25,7 +26,8 @@ struct listener;
 typedef void (*listener_accept)(struct listener *listener, int fd, void *userdata);
 
 struct listener {
-    struct list link; /* for the owner */
+    struct list link; /* for the owner, as is … */
+    uint64_t id;      /* … what its clients remember it by */
     uv_poll_t poll;
     uv_timer_t pause;
     unsigned pause_ms;
@@ -33,6 +35,8 @@ struct listener {
     int fd;
     int lock_fd;
     int reserve_fd;
+    char *address;
+    char *label;
     char *path; /* of the socket file, NULL for an abstract or inherited one */
     char *lock_path;
     struct log *log;
@@ -45,12 +49,20 @@ struct listener_options {
     mode_t mode;         /* of the socket file, which also gets … */
     uid_t owner;         /* … this owner and … */
     gid_t group;         /* … this group; (uid_t)-1 and (gid_t)-1: ours */
+    const char *label;   /* of those who connect here; may be empty */
 };
 
 /* Heap object; the options are borrowed for the call. 0 or -errno; the log says what
  * was wrong and what would be right. */
 int listener_new(uv_loop_t *loop, struct log *log, const struct listener_options *options,
                  listener_accept accept, void *userdata, struct listener **ret_listener);
+
+/* 0 or -ENOMEM. */
+int listener_set_label(struct listener *listener, const char *label);
+
+/* Gives the socket file another mode, owner and group; without a file there is nothing
+ * to be done. 0 or -errno; the log says why. */
+int listener_set_access(struct listener *listener, mode_t mode, uid_t owner, gid_t group);
 
 /* Accepts no more and removes the socket file; frees itself when libuv has done
  * with it. */

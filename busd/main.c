@@ -22,13 +22,14 @@
 #define EXIT_USAGE 2
 
 struct options {
-    bool system;
     bool check_config;
-    const char **addresses; /* owned; the texts are argv's */
-    size_t address_count;
     int print_fd; /* -1: do not */
-    struct config config;
     enum log_level level;
+    struct config_source source;
+    /* What the source points to: the texts are argv's, these arrays ours. */
+    const char **addresses;
+    const char **limits;
+    const char **folders;
 };
 
 static const char usage[] =
@@ -39,7 +40,9 @@ static const char usage[] =
     "  --system               be the system bus, at /run/busd/bus\n"
     "  --address ADDRESS      listen there instead: unix:/path, /path, unix:@abstract\n"
     "                         or fd:N; can be given several times\n"
-    "  --config FILE          read a configuration\n"
+    "  --config FILE          read this configuration instead of user.json or system.json\n"
+    "  --config-folder DIR    look for it, conf.d and policy.d there, not in the installed\n"
+    "                         folders; can be given several times, the first counts most\n"
     "  --check-config         only say whether the configuration is right\n"
     "  --limit NAME=VALUE     set a limit, like message_bytes=65536\n"
     "  --print-address[=FD]   write the address to standard output (or FD) when ready\n"
@@ -64,29 +67,15 @@ static void set_print_fd(struct options *options, const char *argument)
     options->print_fd = (int)fd;
 }
 
-/* --system changes the defaults that --config and --limit are laid over, so it is
- * looked for first. */
-static bool wants_system(int argc, char **argv)
-{
-    bool system = false;
-
-    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
-        if (strcmp(argv[i], "--system") == 0)
-            system = true;
-        else if (strcmp(argv[i], "--user") == 0)
-            system = false;
-    }
-    return system;
-}
-
 static void parse_options(struct options *options, int argc, char **argv)
 {
-    enum { USER = 1, SYSTEM, ADDRESS, CONFIG, CHECK, LIMIT, PRINT, LEVEL, VERSION, HELP };
+    enum { USER = 1, SYSTEM, ADDRESS, CONFIG, FOLDER, CHECK, LIMIT, PRINT, LEVEL, VERSION, HELP };
     static const struct option known[] = {
         {"user", no_argument, NULL, USER},
         {"system", no_argument, NULL, SYSTEM},
         {"address", required_argument, NULL, ADDRESS},
         {"config", required_argument, NULL, CONFIG},
+        {"config-folder", required_argument, NULL, FOLDER},
         {"check-config", no_argument, NULL, CHECK},
         {"limit", required_argument, NULL, LIMIT},
         {"print-address", optional_argument, NULL, PRINT},
@@ -95,33 +84,34 @@ static void parse_options(struct options *options, int argc, char **argv)
         {"help", no_argument, NULL, HELP},
         {0},
     };
+    struct config_source *source = &options->source;
     char reason[CONFIG_REASON_SIZE];
     int option;
 
-    options->system = wants_system(argc, argv);
-    config_init(&options->config, options->system);
     while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
         switch (option) {
         case USER:
         case SYSTEM:
+            source->system = option == SYSTEM;
             break;
         case ADDRESS:
-            options->addresses[options->address_count++] = optarg;
+            options->addresses[source->address_count++] = optarg;
             break;
         case CONFIG:
-            if (!config_read(&options->config, optarg, reason)) {
-                fprintf(stderr, "busd: %s\n", reason);
-                exit(EXIT_FAILURE);
-            }
+            source->file = optarg;
+            break;
+        case FOLDER:
+            options->folders[source->folder_count++] = optarg;
             break;
         case CHECK:
             options->check_config = true;
             break;
         case LIMIT:
-            if (!config_set_limit(&options->config, optarg, reason)) {
+            if (!config_check_limit(optarg, reason)) {
                 fprintf(stderr, "busd: %s\n", reason);
                 exit(EXIT_USAGE);
             }
+            options->limits[source->limit_count++] = optarg;
             break;
         case PRINT:
             set_print_fd(options, optarg);
@@ -145,6 +135,21 @@ static void parse_options(struct options *options, int argc, char **argv)
         usage_error("there are only options, not", argv[optind]);
 }
 
+/* Where configuration is looked for. With an address alone there is none: such a bus
+ * depends on nothing that the machine has. */
+static void complete_source(struct options *options)
+{
+    struct config_source *source = &options->source;
+
+    source->addresses = options->addresses;
+    source->limits = options->limits;
+    source->folders = options->folders;
+    if (source->folder_count > 0 || source->file || (source->address_count > 0 && !source->system))
+        return;
+    options->folders[source->folder_count++] = "/etc/busd";
+    options->folders[source->folder_count++] = BUSD_DATADIR;
+}
+
 /* A socket and, before long, a file descriptor or two for what passes: as many as
  * the hard limit allows. */
 static void raise_file_limit(struct log *log)
@@ -159,33 +164,32 @@ static void raise_file_limit(struct log *log)
                   strerror(errno));
 }
 
-/* The default address, with its folder made if it is missing. NULL: the log says
- * why. */
-static char *default_address(struct log *log, bool system)
+/* The default address; NULL: nothing says where that would be. */
+static char *default_address(bool system)
 {
     const char *runtime = getenv("XDG_RUNTIME_DIR");
     char *address = NULL;
 
-    if (!system && (!runtime || runtime[0] != '/')) {
-        log_write(log, LOG_LEVEL_ERROR,
-                  "XDG_RUNTIME_DIR is not set: set it, or say where with --address");
+    if (!system && (!runtime || runtime[0] != '/'))
         return NULL;
-    }
     int r = system ? asprintf(&address, "unix:%s", ADDRESS_SYSTEM)
                    : asprintf(&address, "unix:%s/%s", runtime, ADDRESS_USER_PATH);
-    if (r < 0)
-        return NULL;
+    return r < 0 ? NULL : address;
+}
 
-    char *folder = address + strlen("unix:");
-    char *slash = strrchr(folder, '/');
-    *slash = '\0';
+/* Makes the folder of the default address. */
+static bool make_folder(struct log *log, const char *address, bool system)
+{
+    CLEANUP(cleanup_free) char *folder = strdup(address + strlen("unix:"));
+
+    if (!folder)
+        return false;
+    *strrchr(folder, '/') = '\0';
     if (mkdir(folder, system ? 0755 : 0700) < 0 && errno != EEXIST) {
         log_write(log, LOG_LEVEL_ERROR, "cannot make the folder %s: %s", folder, strerror(errno));
-        free(address);
-        return NULL;
+        return false;
     }
-    *slash = '/';
-    return address;
+    return true;
 }
 
 static bool print_address(const struct options *options, const char *address)
@@ -196,28 +200,23 @@ static bool print_address(const struct options *options, const char *address)
     return dprintf(options->print_fd, "%s%s\n", has_form ? "" : "unix:", address) > 0;
 }
 
-static bool listen_all(struct broker *broker, const struct options *options)
+static bool start_listening(struct broker *broker, const struct options *options)
 {
-    CLEANUP(cleanup_free) char *fallback = NULL;
-    const char *only;
-    const char **addresses = options->addresses;
-    size_t count = options->address_count;
+    const char *fallback = options->source.address;
 
-    if (count == 0) {
-        only = fallback = default_address(broker->log, options->system);
-        if (!fallback)
-            return false;
-        addresses = &only;
-        count = 1;
+    if (broker->config.listener_count == 0) {
+        log_write(broker->log, LOG_LEVEL_ERROR,
+                  "XDG_RUNTIME_DIR is not set: set it, or say where to listen with --address");
+        return false;
     }
-    for (size_t i = 0; i < count; i++) {
-        struct listener_options listener = {addresses[i], options->system ? 0666 : 0600, (uid_t)-1,
-                                            (gid_t)-1};
-        if (broker_listen(broker, &listener) < 0)
-            return false;
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (!print_address(options, addresses[i])) {
+    if (fallback && broker->config.listener_count == 1 &&
+        strcmp(broker->config.listeners[0].address, fallback) == 0 &&
+        !make_folder(broker->log, fallback, options->source.system))
+        return false;
+    if (broker_listen(broker) < 0)
+        return false;
+    for (size_t i = 0; i < broker->config.listener_count; i++) {
+        if (!print_address(options, broker->config.listeners[i].address)) {
             log_write(broker->log, LOG_LEVEL_ERROR, "cannot write the address to fd %d: %s",
                       options->print_fd, strerror(errno));
             return false;
@@ -232,25 +231,40 @@ static bool listen_all(struct broker *broker, const struct options *options)
 int main(int argc, char **argv)
 {
     struct options options = {.print_fd = -1, .level = LOG_LEVEL_NOTICE};
+    char reason[CONFIG_REASON_SIZE];
+    struct config config;
     struct broker broker;
     struct log log;
 
     CLEANUP(cleanup_free) const char **addresses = calloc((size_t)argc, sizeof(*addresses));
-    if (!addresses)
+    CLEANUP(cleanup_free) const char **limits = calloc((size_t)argc, sizeof(*limits));
+    CLEANUP(cleanup_free) const char **folders = calloc((size_t)argc + 2, sizeof(*folders));
+    if (!addresses || !limits || !folders)
         return EXIT_FAILURE;
     options.addresses = addresses;
+    options.limits = limits;
+    options.folders = folders;
     parse_options(&options, argc, argv);
+    complete_source(&options);
+    CLEANUP(cleanup_free) char *fallback = default_address(options.source.system);
+    options.source.address = fallback;
+
+    if (!config_load(&config, &options.source, reason)) {
+        fprintf(stderr, "busd: %s\n", reason);
+        return EXIT_FAILURE;
+    }
     if (options.check_config) {
         puts("the configuration is right");
+        config_deinit(&config);
         return EXIT_SUCCESS;
     }
 
     log_init(&log, options.level);
     signal(SIGPIPE, SIG_IGN);
     raise_file_limit(&log);
-    if (broker_init(&broker, &log, &options.config) < 0)
+    if (broker_init(&broker, &log, &options.source, &config) < 0)
         return EXIT_FAILURE;
-    bool listening = listen_all(&broker, &options);
+    bool listening = start_listening(&broker, &options);
     if (listening)
         broker_run(&broker);
     broker_deinit(&broker);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "libbus/base/macros.h"
 
@@ -132,12 +133,14 @@ void outq_consume(struct outq *outq, struct outq_pool *pool, size_t size)
             first->fds = fds_unref(first->fds);
         }
         if (size < first->size) {
+            outq->mid_line = first->chunk->data[first->offset + size - 1] != '\n';
             first->offset += (uint32_t)size;
             first->size -= (uint32_t)size;
             outq->bytes -= size;
             return;
         }
         size -= first->size;
+        outq->mid_line = false;
         chunk_unref(pop(outq, pool).chunk);
     }
 }
@@ -145,6 +148,51 @@ void outq_consume(struct outq *outq, struct outq_pool *pool, size_t size)
 void outq_take_first(struct outq *outq, struct outq_pool *pool, struct piece *ret_piece)
 {
     *ret_piece = pop(outq, pool);
+}
+
+/* Appends what is to be kept of the piece to another queue. */
+static int filter_piece(struct outq *kept, struct outq_pool *pool, const struct piece *piece,
+                        bool mid_line, bool (*keep)(struct span line, void *userdata),
+                        void *userdata)
+{
+    const char *data = piece->chunk->data;
+    uint32_t end = piece->offset + piece->size;
+
+    for (uint32_t at = piece->offset; at < end;) {
+        const char *newline = memchr(data + at, '\n', end - at);
+        uint32_t next = newline ? (uint32_t)(newline - data) + 1 : end;
+        struct span line = {data + at, next - at - 1};
+        bool first = at == piece->offset;
+        if ((first && mid_line) || keep(line, userdata)) {
+            struct piece part = {piece->chunk, at, next - at, first ? piece->fds : NULL};
+            int r = outq_append(kept, pool, &part);
+            if (r < 0)
+                return r;
+        }
+        at = next;
+    }
+    return 0;
+}
+
+int outq_filter(struct outq *outq, struct outq_pool *pool,
+                bool (*keep)(struct span line, void *userdata), void *userdata)
+{
+    bool mid_line = outq->mid_line;
+    struct outq kept;
+    int r = 0;
+
+    outq_init(&kept);
+    kept.mid_line = mid_line;
+    while (outq->head) {
+        struct piece piece = pop(outq, pool);
+        if (r == 0)
+            r = filter_piece(&kept, pool, &piece, mid_line, keep, userdata);
+        mid_line = false;
+        chunk_unref(piece.chunk);
+        fds_unref(piece.fds);
+    }
+    *outq = kept;
+    return r;
 }
 
 void outq_settle(struct outq *outq)

@@ -15,6 +15,7 @@
 #include <sys/uio.h>
 
 #include "busd/chunk.h"
+#include "libbus/base/span.h"
 
 struct outq_item {
     struct outq_item *next;
@@ -31,6 +32,7 @@ struct outq {
     struct outq_item *head;
     struct outq_item *tail;
     struct outq_item *unmoved; /* the first that may still lie in a turn's chunk */
+    bool mid_line;             /* the beginning of the first line has been written */
     size_t bytes;
     unsigned fds;
 };
@@ -58,6 +60,12 @@ void outq_consume(struct outq *outq, struct outq_pool *pool, size_t size);
 /* Takes the first piece, of which nothing has been sent, out of the queue. Its
  * references are the caller's. */
 void outq_take_first(struct outq *outq, struct outq_pool *pool, struct piece *ret_piece);
+
+/* Asks about every line of which nothing has been written, and drops those that are
+ * not to be kept, with their fds; keep() must leave the queue alone. 0, or -ENOMEM with
+ * an unknown part dropped. */
+int outq_filter(struct outq *outq, struct outq_pool *pool,
+                bool (*keep)(struct span line, void *userdata), void *userdata);
 
 /* Moves what is left out of the turn's chunks (chunk_move()). */
 void outq_settle(struct outq *outq);

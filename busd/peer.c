@@ -27,13 +27,16 @@ void peers_deinit(struct peers *peers)
 }
 
 int peer_new(struct peers *peers, struct connection_shared *shared, int fd,
-             struct credentials *credentials, size_t message_bytes, struct peer **ret_peer)
+             struct credentials *credentials, const char *label, struct policy_view *view,
+             size_t message_bytes, struct peer **ret_peer)
 {
     uint64_t id = peers->last_id + 1;
     struct peer *peer = calloc(1, sizeof(*peer));
 
-    if (!peer)
+    if (!peer || !(peer->label = strdup(label))) {
+        free(peer);
         return -ENOMEM;
+    }
     peer->peers = peers;
     peer->id = id;
     peer->prefix_size = (unsigned char)snprintf(peer->prefix, sizeof(peer->prefix),
@@ -47,17 +50,20 @@ int peer_new(struct peers *peers, struct connection_shared *shared, int fd,
     call_party_init(&peer->calls);
     watcher_init(&peer->watcher);
     if (hash_add(&peers->by_id, &peer->by_id, hash_of(&peers->by_id, &id, sizeof(id))) < 0) {
+        free(peer->label);
         free(peer);
         return -ENOMEM;
     }
     int r = connection_init(&peer->connection, shared, fd, message_bytes);
     if (r < 0) {
         hash_remove(&peers->by_id, &peer->by_id);
+        free(peer->label);
         free(peer);
         return r;
     }
     peers->last_id = id;
     list_append(&peers->all, &peer->link);
+    peer->view = view;
     peer->credentials = *credentials;
     *credentials = (struct credentials){0};
     *ret_peer = peer;
@@ -112,6 +118,8 @@ void peer_close(struct peer *peer)
     list_remove(&peer->doomed_link);
     hash_remove(&peer->peers->by_id, &peer->by_id);
     credentials_deinit(&peer->credentials);
+    peer->view = policy_view_unref(peer->view);
+    free(TAKE(peer->label));
     free(TAKE(peer->reason));
     free(TAKE(peer->overflow));
     peer->peers->closing++;

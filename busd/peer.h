@@ -20,6 +20,7 @@
 #include "busd/credentials.h"
 #include "busd/monitor.h"
 #include "busd/names.h"
+#include "busd/policy.h"
 #include "busd/topics.h"
 #include "libbus/wire/grammar.h"
 
@@ -64,6 +65,9 @@ struct peer {
     bool welcome;           /* has been greeted, and so is known to others */
     unsigned invalid_lines; /* in a row */
     struct credentials credentials;
+    uint64_t listener;        /* the one it came through: its id … */
+    char *label;              /* … and its label, which may be empty */
+    struct policy_view *view; /* what it may do; owned */
     struct name_owner names;
     struct subscriber subscriber;
     struct call_party calls;
@@ -77,9 +81,11 @@ struct peer {
 void peers_init(struct peers *peers);
 void peers_deinit(struct peers *peers); /* asserts that no peer is left */
 
-/* Takes the socket and the credentials, on success only. 0 or -errno. */
+/* Takes the socket, the credentials and the reference to the view, on success only;
+ * copies the label. 0 or -errno. */
 int peer_new(struct peers *peers, struct connection_shared *shared, int fd,
-             struct credentials *credentials, size_t message_bytes, struct peer **ret_peer);
+             struct credentials *credentials, const char *label, struct policy_view *view,
+             size_t message_bytes, struct peer **ret_peer);
 
 /* NULL if there is none. A doomed one is none. */
 struct peer *peers_find(const struct peers *peers, uint64_t id);

@@ -243,7 +243,7 @@ static void walk_add(struct walk *walk, struct subscriber *subscriber,
         walk->entries = entries;
         walk->capacity = capacity;
     }
-    walk->entries[walk->count++] = (struct route_entry){subscriber, filter};
+    walk->entries[walk->count++] = (struct route_entry){subscriber, filter, false};
 }
 
 static void collect(struct walk *walk, const struct topic_node *at, bool filtered)
@@ -319,7 +319,6 @@ static bool route_build(struct topics *topics, struct route *route)
     route->bytes = 0;
     if (topics->root) {
         visit(&walk, topics->root, topic, false);
-        route->plain = walk.count;
         visit(&walk, topics->root, topic, true);
     }
     route->entries = walk.entries;
@@ -327,9 +326,15 @@ static bool route_build(struct topics *topics, struct route *route)
     route->bytes = sizeof(*route) + route->topic_size + walk.capacity * sizeof(*walk.entries);
     topics->cache_bytes += route->bytes;
     route->generation = topics->generation;
+    route->filtered = false;
     list_remove(&route->age);
     list_append(&topics->ages, &route->age);
     return !walk.failed;
+}
+
+void topics_invalidate(struct topics *topics)
+{
+    topics->generation++;
 }
 
 struct route *topics_route(struct topics *topics, struct span topic)

@@ -61,6 +61,7 @@ struct subscription {
 struct route_entry {
     struct subscriber *subscriber;
     const struct subscription *filter;
+    bool ask; /* the caller's: whether it may have this event is to be found out */
 };
 
 struct route {
@@ -72,8 +73,13 @@ struct route {
      * names that are owned, as of this generation of the names. */
     uint64_t guard_generation;
     const void *guard;
+    /* … whether those who may not have it have been dropped from the entries, and
+     * what the policy said to the last publisher (0: to nobody yet). */
+    bool filtered;
+    bool publish_allow;
+    uint64_t publish_serial;
+    const void *publish_rule;
     size_t count;
-    size_t plain; /* the first so many entries have no filter */
     struct route_entry *entries;
     size_t topic_size;
     char topic[];
@@ -98,6 +104,9 @@ void topics_leave(struct topics *topics, struct subscriber *subscriber);
 /* The receivers of a topic, valid until the next call of any function here; NULL
  * when out of memory. */
 struct route *topics_route(struct topics *topics, struct span topic);
+
+/* Makes every route be built anew. */
+void topics_invalidate(struct topics *topics);
 
 /* A number that no subscriber bears as its mark yet: to visit each one once. */
 uint64_t topics_new_mark(struct topics *topics);

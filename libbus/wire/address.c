@@ -2,7 +2,6 @@
 #include "libbus/wire/address.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,4 +57,14 @@ int address_parse(const char *text, struct address *ret_address)
     address.size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + size + !abstract);
     *ret_address = address;
     return 0;
+}
+
+bool address_is_same(const char *a, const char *b)
+{
+    const char *path_a = path_of(a);
+    const char *path_b = path_of(b);
+
+    if (path_a && path_b)
+        return strcmp(path_a, path_b) == 0;
+    return strcmp(a, b) == 0;
 }

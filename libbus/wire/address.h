@@ -5,6 +5,7 @@
 #ifndef LIBBUS_WIRE_ADDRESS_H
 #define LIBBUS_WIRE_ADDRESS_H
 
+#include <stdbool.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -21,5 +22,8 @@ struct address {
 /* Touches nothing of what the text names. 0, -EINVAL (not an address) or
  * -ENAMETOOLONG (the path does not fit a socket; it is never cut). */
 int address_parse(const char *text, struct address *ret_address);
+
+/* Whether two right addresses are the same one, however they are written. */
+bool address_is_same(const char *a, const char *b);
 
 #endif

@@ -150,11 +150,16 @@ static struct span segment_at(struct span text, size_t start)
 
 bool grammar_matches(struct span pattern, struct span topic)
 {
+    if ((pattern.data[0] == '*' || pattern.data[0] == '#') && grammar_is_reserved(topic))
+        return false;
+    return grammar_covers(pattern, topic);
+}
+
+bool grammar_covers(struct span pattern, struct span topic)
+{
     size_t p = 0;
     size_t t = 0;
 
-    if ((pattern.data[0] == '*' || pattern.data[0] == '#') && grammar_is_reserved(topic))
-        return false;
     /* Both positions are at the start of a segment, or one past the end. */
     while (p <= pattern.size) {
         struct span wanted = segment_at(pattern, p);

@@ -48,4 +48,8 @@ bool grammar_has_wildcard(struct span pattern);
  * the broker's own topics. */
 bool grammar_matches(struct span pattern, struct span topic);
 
+/* The same for all topics, the broker's own and unique names among them: for patterns
+ * that speak of all there is, as rules of a policy do. */
+bool grammar_covers(struct span pattern, struct span topic);
+
 #endif

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: MIT
 # Includes go strictly downward. For the broker:
 #
-#     main > broker > listener > dispatch > driver* > {announce answer} > deliver > hub
-#     > peer > connection > outq > {names topics calls monitor} > {config args}
-#     > {limits deadlines chunk closer credentials} > wire > base
+#     main > broker > listener > dispatch > {driver* revoke} > {announce answer}
+#     > deliver > access > hub > peer > connection > outq > config > rules
+#     > policy > {names topics calls monitor} > {args documents}
+#     > {limits deadlines chunk closer credentials document} > wire > base
 #
 # for the library libbus/*.c > wire > base. Tools and examples see the public
 # headers and their own folder. Tests may include anything.
@@ -104,9 +105,9 @@ function check_order(kind, name) {
 
 BEGIN {
     base_rank = 3
-    count = split("limits,deadlines,chunk,closer,credentials config,args " \
-                  "names,topics,calls,monitor outq connection peer hub deliver announce,answer " \
-                  "driver dispatch listener broker main", groups, " ")
+    count = split("limits,deadlines,chunk,closer,credentials,document args,documents " \
+                  "names,topics,calls,monitor policy rules config outq connection peer hub " \
+                  "access deliver announce,answer revoke,driver dispatch listener broker main", groups, " ")
     for (i = 1; i <= count; i++) {
         n = split(groups[i], members, ",")
         for (j = 1; j <= n; j++)

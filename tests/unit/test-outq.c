@@ -371,14 +371,191 @@ static void test_random(void **state)
     }
 }
 
+/* ------------------------------------------------------------- filtering */
+
+/* Keeps lines without an x, and writes down what it was asked about. */
+static bool keep_without_x(struct span line, void *userdata)
+{
+    struct text *asked = userdata;
+
+    text_append_span(asked, line);
+    text_append_string(asked, "|");
+    return !memchr(line.data, 'x', line.size);
+}
+
+static void filter(struct outq *outq, const char *expected)
+{
+    CLEANUP(text_deinit) struct text asked = TEXT_INIT;
+
+    assert_int_equal(outq_filter(outq, &pool, keep_without_x, &asked), 0);
+    assert_string_equal(asked.data ? asked.data : "", expected);
+}
+
+/* Lines that have become one piece are looked at one by one. */
+static void test_filter_merged(void **state)
+{
+    struct outq outq;
+    struct piece lines[] = {put("a1\n"), put("x2\n"), put("b3\n"), put("x4\n")};
+    struct iovec iov[8];
+    const struct fds *fds;
+
+    outq_init(&outq);
+    for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
+        assert_int_equal(outq_append(&outq, &pool, &lines[i]), 0);
+    assert_int_equal(outq_gather(&outq, iov, 8, &fds), 1);
+    filter(&outq, "a1|x2|b3|x4|");
+    assert_gathers(&outq, "a1\nb3\n");
+    assert_int_equal(outq.bytes, 6);
+    /* Those who keep everything, and nothing, are as they should be, too. */
+    filter(&outq, "a1|b3|");
+    assert_gathers(&outq, "a1\nb3\n");
+    outq_consume(&outq, &pool, 6);
+    assert_true(outq_is_empty(&outq));
+    filter(&outq, "");
+    assert_int_equal(outq_append(&outq, &pool, &lines[1]), 0);
+    filter(&outq, "x2|");
+    assert_true(outq_is_empty(&outq));
+    assert_int_equal(outq.bytes, 0);
+    assert_int_equal(outq_append(&outq, &pool, &lines[0]), 0);
+    assert_gathers(&outq, "a1\n");
+    outq_deinit(&outq, &pool);
+    assert_int_equal(lines[0].chunk->refs, 1);
+}
+
+/* A line of which a part has gone out goes out to its end. */
+static void test_filter_mid_line(void **state)
+{
+    struct outq outq;
+    struct piece first = put("x1\nx2\nb3\n");
+
+    outq_init(&outq);
+    assert_int_equal(outq_append(&outq, &pool, &first), 0);
+    outq_consume(&outq, &pool, 1);
+    filter(&outq, "x2|b3|");
+    assert_gathers(&outq, "1\nb3\n");
+    /* At the beginning of a line nothing has gone out of it. */
+    outq_consume(&outq, &pool, 2);
+    filter(&outq, "b3|");
+    outq_consume(&outq, &pool, 3);
+    first = put("a1\nx2\n");
+    assert_int_equal(outq_append(&outq, &pool, &first), 0);
+    outq_consume(&outq, &pool, 3);
+    filter(&outq, "x2|");
+    assert_true(outq_is_empty(&outq));
+    /* After the rest of a line the next one is whole again. */
+    first = put("x1\n");
+    struct piece apart = put("gap"), second = put("x2\n");
+    assert_int_equal(outq_append(&outq, &pool, &first), 0);
+    assert_int_equal(outq_append(&outq, &pool, &second), 0);
+    outq_consume(&outq, &pool, 2);
+    filter(&outq, "x2|");
+    assert_gathers(&outq, "\n");
+    filter(&outq, "");
+    outq_consume(&outq, &pool, 1);
+    assert_true(outq_is_empty(&outq));
+    assert_int_equal(apart.chunk->refs, 1);
+    outq_deinit(&outq, &pool);
+}
+
+/* A dropped line's fds are closed, a kept one's stay with its first byte. */
+static void test_filter_fds(void **state)
+{
+    struct outq outq;
+    struct piece lines[] = {put("x1\n"), put("a2\n"), put("x3\n"), put("b4\n"), put("x5\n")};
+    const struct fds *fds;
+
+    outq_init(&outq);
+    for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+        lines[i].fds = i == 1 || i == 2 || i == 4 ? one_fd() : NULL;
+        assert_int_equal(outq_append(&outq, &pool, &lines[i]), 0);
+        fds_unref(lines[i].fds);
+    }
+    assert_int_equal(outq.fds, 3);
+    filter(&outq, "x1|a2|x3|b4|x5|");
+    assert_int_equal(outq.fds, 1);
+    assert_int_equal(process_open_fds(getpid()), open_before + 1);
+    assert_string_equal(gathered(&outq, 16, &fds), "a2\nb4\n");
+    assert_non_null(fds);
+    /* Once its first byte has gone its fds have, and it stays. */
+    outq_consume(&outq, &pool, 1);
+    assert_int_equal(outq.fds, 0);
+    filter(&outq, "b4|");
+    assert_gathers(&outq, "2\nb4\n");
+    outq_deinit(&outq, &pool);
+}
+
+/* What is left out of the turn's chunk and what is still in it, in one queue. */
+static void test_filter_settled(void **state)
+{
+    struct outq outq;
+    struct piece line = put("a1\nx2\n");
+
+    outq_init(&outq);
+    assert_int_equal(outq_append(&outq, &pool, &line), 0);
+    outq_settle(&outq);
+    chunk_arena_reset(&arena);
+    line = put("b3\nx4\n");
+    assert_int_equal(outq_append(&outq, &pool, &line), 0);
+    filter(&outq, "a1|x2|b3|x4|");
+    outq_settle(&outq);
+    chunk_arena_reset(&arena);
+    line = put("overwritten");
+    assert_gathers(&outq, "a1\nb3\n");
+    outq_deinit(&outq, &pool);
+}
+
+/* The same as dropping the lines before they were appended, but for one that is being
+ * written. */
+static void test_filter_random(void **state)
+{
+    struct random random = {.state = SEED};
+
+    for (unsigned round = 0; round < 2000; round++) {
+        CLEANUP(text_deinit) struct text all = TEXT_INIT;
+        CLEANUP(text_deinit) struct text expected = TEXT_INIT;
+        CLEANUP(text_deinit) struct text asked = TEXT_INIT;
+        struct outq outq;
+        const struct fds *fds;
+
+        outq_init(&outq);
+        for (unsigned n = random_below(&random, 10); n > 0; n--) {
+            char line[16];
+            snprintf(line, sizeof(line), "%c%u\n", random_one_in(&random, 2) ? 'x' : 'y', n);
+            struct piece piece = put(line);
+            assert_int_equal(outq_append(&outq, &pool, &piece), 0);
+            text_append_string(&all, line);
+            if (random_one_in(&random, 3))
+                put("gap");
+            if (random_one_in(&random, 4))
+                outq_settle(&outq);
+        }
+        size_t gone = random_below(&random, (unsigned)all.size + 1);
+        if (gone > 0)
+            outq_consume(&outq, &pool, gone);
+        for (size_t at = 0; at < all.size;) {
+            size_t next = (size_t)((char *)memchr(all.data + at, '\n', all.size) - all.data) + 1;
+            if (next > gone && (at < gone || all.data[at] != 'x'))
+                text_append(&expected, all.data + MAX(at, gone), next - MAX(at, gone));
+            at = next;
+        }
+        assert_int_equal(outq_filter(&outq, &pool, keep_without_x, &asked), 0);
+        assert_int_equal(outq.bytes, expected.size);
+        assert_string_equal(gathered(&outq, 16, &fds), expected.data ? expected.data : "");
+        outq_deinit(&outq, &pool);
+        chunk_arena_reset(&arena);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_append_consume), TEST(test_merge),  TEST(test_fds),         TEST(test_fds_once),
-        TEST(test_take_first),     TEST(test_settle), TEST(test_arena_reuse), TEST(test_arena_held),
-        TEST(test_arena_sizes),    TEST(test_random),
+        TEST(test_append_consume), TEST(test_merge),          TEST(test_fds),
+        TEST(test_fds_once),       TEST(test_take_first),     TEST(test_settle),
+        TEST(test_arena_reuse),    TEST(test_arena_held),     TEST(test_arena_sizes),
+        TEST(test_random),         TEST(test_filter_merged),  TEST(test_filter_mid_line),
+        TEST(test_filter_fds),     TEST(test_filter_settled), TEST(test_filter_random),
     };
 
     return cmocka_run_group_tests_name("outq", tests, NULL, NULL);
