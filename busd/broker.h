@@ -33,8 +33,13 @@ struct broker {
 /* 0 or -errno; the log says why. The log is borrowed. */
 int broker_init(struct broker *broker, struct log *log, const struct config *config);
 
-/* 0 or -errno; the log says why. */
-int broker_listen(struct broker *broker, const struct listener_options *options);
+/* Serves this socket, too; takes it, whatever comes of it. 0 or -errno; the log says
+ * why. */
+int broker_listen(struct broker *broker, struct endpoint *endpoint);
+
+/* Starts all threads that the daemon will ever have, for whoever forbids that to be done
+ * later. 0 or -errno; the log says why. */
+int broker_start_threads(struct broker *broker);
 
 /* Serves until SIGTERM or SIGINT, then drains. */
 void broker_run(struct broker *broker);

@@ -3,18 +3,21 @@
  * The command line of busd.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "busd/broker.h"
 #include "busd/config.h"
+#include "busd/endpoint.h"
+#include "busd/privileges.h"
+#include "busd/sandbox.h"
 #include "libbus/base/log.h"
 #include "libbus/base/macros.h"
 #include "libbus/wire/address.h"
@@ -27,6 +30,8 @@ struct options {
     const char **addresses; /* owned; the texts are argv's */
     size_t address_count;
     int print_fd; /* -1: do not */
+    bool seccomp;
+    struct privileges_user user; /* whom to be; without a name: who we are */
     struct config config;
     enum log_level level;
 };
@@ -43,6 +48,8 @@ static const char usage[] =
     "  --check-config         only say whether the configuration is right\n"
     "  --limit NAME=VALUE     set a limit, like message_bytes=65536\n"
     "  --print-address[=FD]   write the address to standard output (or FD) when ready\n"
+    "  --run-as USER          give up root for this user once the sockets are there\n"
+    "  --seccomp              then allow only the system calls that serving needs\n"
     "  --log-level LEVEL      error, warning, notice (default), info or debug\n"
     "  --version              say which version this is\n"
     "  --help                 say this\n";
@@ -64,6 +71,16 @@ static void set_print_fd(struct options *options, const char *argument)
     options->print_fd = (int)fd;
 }
 
+static void set_user(struct options *options, const char *name)
+{
+    int r = privileges_find_user(name, &options->user);
+
+    if (r == -EINVAL)
+        usage_error("--run-as takes a user with fewer rights than root, not", name);
+    if (r < 0)
+        usage_error(r == -ENOENT ? "there is no user" : "cannot look up the user", name);
+}
+
 /* --system changes the defaults that --config and --limit are laid over, so it is
  * looked for first. */
 static bool wants_system(int argc, char **argv)
@@ -81,7 +98,20 @@ static bool wants_system(int argc, char **argv)
 
 static void parse_options(struct options *options, int argc, char **argv)
 {
-    enum { USER = 1, SYSTEM, ADDRESS, CONFIG, CHECK, LIMIT, PRINT, LEVEL, VERSION, HELP };
+    enum {
+        USER = 1,
+        SYSTEM,
+        ADDRESS,
+        CONFIG,
+        CHECK,
+        LIMIT,
+        PRINT,
+        RUN_AS,
+        SECCOMP,
+        LEVEL,
+        VERSION,
+        HELP
+    };
     static const struct option known[] = {
         {"user", no_argument, NULL, USER},
         {"system", no_argument, NULL, SYSTEM},
@@ -90,6 +120,8 @@ static void parse_options(struct options *options, int argc, char **argv)
         {"check-config", no_argument, NULL, CHECK},
         {"limit", required_argument, NULL, LIMIT},
         {"print-address", optional_argument, NULL, PRINT},
+        {"run-as", required_argument, NULL, RUN_AS},
+        {"seccomp", no_argument, NULL, SECCOMP},
         {"log-level", required_argument, NULL, LEVEL},
         {"version", no_argument, NULL, VERSION},
         {"help", no_argument, NULL, HELP},
@@ -126,6 +158,12 @@ static void parse_options(struct options *options, int argc, char **argv)
         case PRINT:
             set_print_fd(options, optarg);
             break;
+        case RUN_AS:
+            set_user(options, optarg);
+            break;
+        case SECCOMP:
+            options->seccomp = true;
+            break;
         case LEVEL:
             if (!log_level_parse(optarg, &options->level))
                 usage_error("a log level is error, warning, notice, info or debug, not", optarg);
@@ -145,42 +183,47 @@ static void parse_options(struct options *options, int argc, char **argv)
         usage_error("there are only options, not", argv[optind]);
 }
 
-/* A socket and, before long, a file descriptor or two for what passes: as many as
- * the hard limit allows. */
-static void raise_file_limit(struct log *log)
+/* A folder of ours for the socket, if there is none: with umask(2) out of the way, and
+ * given to whom it is for. Whether an existing one will do is seen when the socket is
+ * made. */
+static bool make_folder(const struct options *options, struct log *log, const char *path)
 {
-    struct rlimit limit;
+    mode_t mask = umask(0022);
+    int r = mkdir(path, options->system ? 0755 : 0700);
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-        log_write(log, LOG_LEVEL_WARNING, "cannot raise the limit of open files: %s",
-                  strerror(errno));
+    umask(mask);
+    if (r < 0 && errno == EEXIST)
+        return true;
+    if (r == 0 && options->user.name) {
+        CLEANUP(cleanup_close) int fd = open(path, O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        r = fd < 0 ? -1 : fchown(fd, options->user.uid, options->user.gid);
+    }
+    if (r < 0)
+        log_write(log, LOG_LEVEL_ERROR, "cannot make the folder %s: %s", path, strerror(errno));
+    return r == 0;
 }
 
 /* The default address, with its folder made if it is missing. NULL: the log says
  * why. */
-static char *default_address(struct log *log, bool system)
+static char *default_address(const struct options *options, struct log *log)
 {
     const char *runtime = getenv("XDG_RUNTIME_DIR");
     char *address = NULL;
 
-    if (!system && (!runtime || runtime[0] != '/')) {
+    if (!options->system && (!runtime || runtime[0] != '/')) {
         log_write(log, LOG_LEVEL_ERROR,
                   "XDG_RUNTIME_DIR is not set: set it, or say where with --address");
         return NULL;
     }
-    int r = system ? asprintf(&address, "unix:%s", ADDRESS_SYSTEM)
-                   : asprintf(&address, "unix:%s/%s", runtime, ADDRESS_USER_PATH);
+    int r = options->system ? asprintf(&address, "unix:%s", ADDRESS_SYSTEM)
+                            : asprintf(&address, "unix:%s/%s", runtime, ADDRESS_USER_PATH);
     if (r < 0)
         return NULL;
 
     char *folder = address + strlen("unix:");
     char *slash = strrchr(folder, '/');
     *slash = '\0';
-    if (mkdir(folder, system ? 0755 : 0700) < 0 && errno != EEXIST) {
-        log_write(log, LOG_LEVEL_ERROR, "cannot make the folder %s: %s", folder, strerror(errno));
+    if (!make_folder(options, log, folder)) {
         free(address);
         return NULL;
     }
@@ -188,37 +231,55 @@ static char *default_address(struct log *log, bool system)
     return address;
 }
 
+/* Ours means: of whom we are going to be. */
+static int open_endpoint(const struct options *options, const char *address, struct log *log,
+                         struct endpoint *ret_endpoint)
+{
+    bool becomes = options->user.name != NULL;
+    struct endpoint_options place = {
+        .address = address,
+        .mode = options->system ? 0666 : 0600,
+        .owner = becomes ? options->user.uid : (uid_t)-1,
+        .group = becomes ? options->user.gid : (gid_t)-1,
+        .user = becomes ? options->user.uid : (uid_t)-1,
+    };
+
+    return endpoint_open(ret_endpoint, &place, log);
+}
+
+static void close_endpoints(struct endpoint *endpoints, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        endpoint_close(&endpoints[i]);
+}
+
+/* All or none. */
+static bool open_endpoints(const struct options *options, struct log *log,
+                           struct endpoint *endpoints)
+{
+    for (size_t i = 0; i < options->address_count; i++) {
+        if (open_endpoint(options, options->addresses[i], log, &endpoints[i]) < 0) {
+            close_endpoints(endpoints, i);
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool print_address(const struct options *options, const char *address)
 {
-    if (options->print_fd < 0)
-        return true;
     bool has_form = strncmp(address, "unix:", 5) == 0 || strncmp(address, "fd:", 3) == 0;
+
     return dprintf(options->print_fd, "%s%s\n", has_form ? "" : "unix:", address) > 0;
 }
 
-static bool listen_all(struct broker *broker, const struct options *options)
+static bool print_addresses(const struct options *options, struct log *log)
 {
-    CLEANUP(cleanup_free) char *fallback = NULL;
-    const char *only;
-    const char **addresses = options->addresses;
-    size_t count = options->address_count;
-
-    if (count == 0) {
-        only = fallback = default_address(broker->log, options->system);
-        if (!fallback)
-            return false;
-        addresses = &only;
-        count = 1;
-    }
-    for (size_t i = 0; i < count; i++) {
-        struct listener_options listener = {addresses[i], options->system ? 0666 : 0600, (uid_t)-1,
-                                            (gid_t)-1};
-        if (broker_listen(broker, &listener) < 0)
-            return false;
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (!print_address(options, addresses[i])) {
-            log_write(broker->log, LOG_LEVEL_ERROR, "cannot write the address to fd %d: %s",
+    if (options->print_fd < 0)
+        return true;
+    for (size_t i = 0; i < options->address_count; i++) {
+        if (!print_address(options, options->addresses[i])) {
+            log_write(log, LOG_LEVEL_ERROR, "cannot write the address to fd %d: %s",
                       options->print_fd, strerror(errno));
             return false;
         }
@@ -229,14 +290,67 @@ static bool listen_all(struct broker *broker, const struct options *options)
     return true;
 }
 
+/* The rights that serving does not need. The system bus has clients of other users, so
+ * it is closed up even if it stays who it is. */
+static bool give_up_rights(const struct options *options, struct log *log)
+{
+    if (privileges_drop(&options->user, log) < 0)
+        return false;
+    return !(options->system || options->user.name) || privileges_seal(log) == 0;
+}
+
+static bool serve(struct broker *broker, const struct options *options, struct endpoint *endpoints)
+{
+    for (size_t i = 0; i < options->address_count; i++)
+        if (broker_listen(broker, &endpoints[i]) < 0)
+            return false;
+    if (options->seccomp && (broker_start_threads(broker) < 0 || sandbox_enter(broker->log) < 0))
+        return false;
+    if (!print_addresses(options, broker->log))
+        return false;
+    broker_run(broker);
+    return true;
+}
+
+/* The order matters. The sockets have their modes and owners before anybody can connect;
+ * what needs rights is done before they are given up; and the loop is made after that,
+ * so that nothing in it (an io_uring) keeps the old credentials. */
+static int run(struct options *options, struct log *log)
+{
+    CLEANUP(cleanup_free) char *fallback = NULL;
+    struct broker broker;
+
+    if (options->address_count == 0) {
+        fallback = default_address(options, log);
+        if (!fallback)
+            return EXIT_FAILURE;
+        options->addresses[options->address_count++] = fallback;
+    }
+    CLEANUP(cleanup_free)
+    struct endpoint *endpoints = calloc(options->address_count, sizeof(*endpoints));
+    if (!endpoints || !open_endpoints(options, log, endpoints))
+        return EXIT_FAILURE;
+    privileges_raise_file_limit(log);
+    if (!give_up_rights(options, log) || broker_init(&broker, log, &options->config) < 0) {
+        close_endpoints(endpoints, options->address_count);
+        return EXIT_FAILURE;
+    }
+    bool served = serve(&broker, options, endpoints);
+    broker_deinit(&broker);
+    close_endpoints(endpoints, options->address_count);
+    return served ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 int main(int argc, char **argv)
 {
     struct options options = {.print_fd = -1, .level = LOG_LEVEL_NOTICE};
-    struct broker broker;
     struct log log;
 
-    CLEANUP(cleanup_free) const char **addresses = calloc((size_t)argc, sizeof(*addresses));
-    if (!addresses)
+    umask(0077);
+    signal(SIGPIPE, SIG_IGN);
+    /* Room for the default, if there is none. */
+    CLEANUP(cleanup_free) const char **addresses = calloc((size_t)argc + 1, sizeof(*addresses));
+    if (!addresses || privileges_fill_standard_fds() < 0)
         return EXIT_FAILURE;
     options.addresses = addresses;
     parse_options(&options, argc, argv);
@@ -246,13 +360,7 @@ int main(int argc, char **argv)
     }
 
     log_init(&log, options.level);
-    signal(SIGPIPE, SIG_IGN);
-    raise_file_limit(&log);
-    if (broker_init(&broker, &log, &options.config) < 0)
-        return EXIT_FAILURE;
-    bool listening = listen_all(&broker, &options);
-    if (listening)
-        broker_run(&broker);
-    broker_deinit(&broker);
-    return listening ? EXIT_SUCCESS : EXIT_FAILURE;
+    int status = run(&options, &log);
+    log_deinit(&log);
+    return status;
 }
