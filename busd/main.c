@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -266,11 +267,15 @@ static bool open_endpoints(const struct options *options, struct log *log,
     return true;
 }
 
+/* With write(2) alone: stdio makes system calls of its own, which the sandbox may not
+ * know. */
 static bool print_address(const struct options *options, const char *address)
 {
     bool has_form = strncmp(address, "unix:", 5) == 0 || strncmp(address, "fd:", 3) == 0;
+    CLEANUP(cleanup_free) char *line = NULL;
 
-    return dprintf(options->print_fd, "%s%s\n", has_form ? "" : "unix:", address) > 0;
+    int size = asprintf(&line, "%s%s\n", has_form ? "" : "unix:", address);
+    return size >= 0 && write(options->print_fd, line, (size_t)size) == size;
 }
 
 static bool print_addresses(const struct options *options, struct log *log)
@@ -299,12 +304,20 @@ static bool give_up_rights(const struct options *options, struct log *log)
     return !(options->system || options->user.name) || privileges_seal(log) == 0;
 }
 
+/* What is only opened or started when it is first needed is needed before the filter:
+ * libuv's threads, and the random numbers of jansson's hash tables. */
+static bool close_sandbox(struct broker *broker)
+{
+    json_object_seed(0);
+    return broker_start_threads(broker) == 0 && sandbox_enter(broker->log) == 0;
+}
+
 static bool serve(struct broker *broker, const struct options *options, struct endpoint *endpoints)
 {
     for (size_t i = 0; i < options->address_count; i++)
         if (broker_listen(broker, &endpoints[i]) < 0)
             return false;
-    if (options->seccomp && (broker_start_threads(broker) < 0 || sandbox_enter(broker->log) < 0))
+    if (options->seccomp && !close_sandbox(broker))
         return false;
     if (!print_addresses(options, broker->log))
         return false;
