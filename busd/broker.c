@@ -24,9 +24,19 @@ static void on_line(struct connection *connection, enum lines_result result,
     dispatch_line(peer_of_connection(connection), result, line);
 }
 
+/* Ends a client whose socket does not work any more. That the other side is closed is
+ * its own doing, and needs no words. */
+static void lose(struct peer *peer, int error)
+{
+    if (error == 0 || error == -ECONNRESET || error == -EPIPE)
+        peer_doom(peer, NULL);
+    else
+        peer_doom(peer, "its socket failed: %s", strerror(-error));
+}
+
 static void on_end(struct connection *connection, int error)
 {
-    peer_doom(peer_of_connection(connection), NULL);
+    lose(peer_of_connection(connection), error);
 }
 
 static void on_writable(struct connection *connection)
@@ -51,6 +61,7 @@ static const struct connection_handler handler = {
 /* A client that cannot be let in is told why, if its socket takes it. */
 static void turn_away(struct broker *broker, int fd, enum wire_error error, const char *reason)
 {
+    struct log_subject subject = {.uid = (uid_t)-1};
     CLEANUP(text_deinit) struct text text = TEXT_INIT;
 
     text_printf(&text, "{\"sender\":\"bus\",\"type\":\"error\",\"error\":\"%s\",\"message\":",
@@ -58,9 +69,10 @@ static void turn_away(struct broker *broker, int fd, enum wire_error error, cons
     text_append_json_string(&text, span_from(reason));
     text_append_string(&text, "}\n");
     struct iovec iov = {text.data, text.size};
-    if (!text.failed && sockio_send(fd, &iov, 1, NULL) < 0)
-        log_limited(broker->log, LOG_LEVEL_DEBUG, "a client left before it could be turned away");
-    log_limited(broker->log, LOG_LEVEL_WARNING, "turned a client away: %s", reason);
+    bool told = !text.failed && sockio_send(fd, &iov, 1, NULL) >= 0;
+    credentials_peek(fd, &subject.uid, &subject.pid);
+    log_about(broker->log, LOG_LEVEL_WARNING, &subject, "turned away", "%s%s", reason,
+              told ? "" : " (and was not told)");
     closer_take_fd(&broker->hub.shared.closer, fd);
 }
 
@@ -115,9 +127,8 @@ static void on_accept(struct listener *listener, int fd, void *userdata)
         turn_away(broker, fd, WIRE_LIMIT_EXCEEDED, strerror(-r));
     if (r != 0)
         return;
-    log_write(broker->log, LOG_LEVEL_DEBUG, "%.*s connected: uid %" PRIu32 ", pid %d",
-              SPAN_ARGS(peer_name(peer)), (uint32_t)peer->credentials.uid,
-              (int)peer->credentials.pid);
+    struct log_subject subject = peer_subject(peer);
+    log_about(broker->log, LOG_LEVEL_DEBUG, &subject, "connected", NULL);
     driver_welcome(hub, peer);
 }
 
@@ -128,13 +139,13 @@ static void bury(struct broker *broker, struct peer *peer)
     struct hub *hub = &broker->hub;
 
     list_remove(&peer->doomed_link);
+    struct log_subject subject = peer_subject(peer);
     if (peer->reason) {
-        log_limited(broker->log, LOG_LEVEL_NOTICE, "%.*s (uid %" PRIu32 ", pid %d) is cut: %s",
-                    SPAN_ARGS(peer_name(peer)), (uint32_t)peer->credentials.uid,
-                    (int)peer->credentials.pid, peer->reason);
+        log_about(broker->log, LOG_LEVEL_NOTICE, &subject, "cut", "%s", peer->reason);
         answer_goodbye(hub, peer, peer->reason);
     } else {
-        log_write(broker->log, LOG_LEVEL_DEBUG, "%.*s has gone", SPAN_ARGS(peer_name(peer)));
+        log_about(broker->log, LOG_LEVEL_DEBUG, &subject, "gone", "%s",
+                  broker->draining ? "the bus is shutting down" : "it has closed its end");
     }
     dispatch_goodbye(hub, peer);
     /* What it can still take it shall have; nobody waits for more. */
@@ -148,8 +159,9 @@ static void flush(struct hub *hub, struct peer *peer)
     list_remove(&peer->dirty_link);
     if (peer->doomed)
         return;
-    if (connection_flush(&peer->connection) < 0)
-        peer_doom(peer, NULL);
+    int r = connection_flush(&peer->connection);
+    if (r < 0)
+        lose(peer, r);
     else if (peer->overflow)
         announce_overflow(hub, peer);
 }
@@ -234,12 +246,19 @@ static int open_listeners(struct broker *broker, const struct config *config,
     list_init(&opened);
     for (size_t i = 0; i < config->listener_count && r == 0; i++) {
         const struct config_listener *wanted = &config->listeners[i];
-        struct listener_options options = {wanted->address, wanted->mode, wanted->owner,
-                                           wanted->group, wanted->label};
+        struct endpoint_options options = {.address = wanted->address,
+                                           .mode = wanted->mode,
+                                           .owner = wanted->owner,
+                                           .group = wanted->group,
+                                           .user = (uid_t)-1};
+        struct endpoint endpoint;
         struct listener *listener;
         if (find_listener(broker, wanted->address))
             continue;
-        r = listener_new(&broker->loop, broker->log, &options, on_accept, broker, &listener);
+        r = endpoint_open(&endpoint, &options, broker->log);
+        if (r == 0)
+            r = listener_new(&broker->loop, broker->log, &endpoint, wanted->address, wanted->label,
+                             on_accept, broker, &listener);
         if (r == 0) {
             listener->id = ++broker->last_listener;
             list_append(&opened, &listener->link);
@@ -341,6 +360,11 @@ static bool reload(struct broker *broker, char reason[CONFIG_REASON_SIZE])
         snprintf(reason, CONFIG_REASON_SIZE, "the bus is shutting down");
         return false;
     }
+    if (broker->sealed) {
+        snprintf(reason, CONFIG_REASON_SIZE,
+                 "files cannot be read behind --seccomp: restart busd instead");
+        return false;
+    }
     if (!config_load(&config, broker->source, reason))
         return false;
     if (prepare_listeners(broker, &config, reason) < 0) {
@@ -398,8 +422,13 @@ static void on_drain_over(uv_timer_t *timer)
 {
     struct broker *broker = CONTAINER_OF(timer, struct broker, drain_timer);
 
-    LIST_FOREACH (node, &broker->hub.peers.all)
-        peer_doom(LIST_ENTRY(node, struct peer, link), NULL);
+    LIST_FOREACH (node, &broker->hub.peers.all) {
+        struct peer *peer = LIST_ENTRY(node, struct peer, link);
+        struct log_subject subject = peer_subject(peer);
+        log_about(broker->log, LOG_LEVEL_NOTICE, &subject, "left behind",
+                  "it has not read all that was for it when the bus had to end");
+        peer_doom(peer, NULL);
+    }
 }
 
 static void close_listeners(struct broker *broker)
@@ -472,11 +501,47 @@ int broker_init(struct broker *broker, struct log *log, const struct config_sour
     return 0;
 }
 
-int broker_listen(struct broker *broker)
+int broker_listen(struct broker *broker, const struct config_listener *wanted,
+                  struct endpoint *endpoint)
 {
-    const char *failed;
+    struct listener *listener;
 
-    return open_listeners(broker, &broker->config, &failed);
+    int r = listener_new(&broker->loop, broker->log, endpoint, wanted->address, wanted->label,
+                         on_accept, broker, &listener);
+    if (r == 0) {
+        listener->id = ++broker->last_listener;
+        list_append(&broker->listeners, &listener->link);
+    }
+    return r;
+}
+
+struct errand {
+    uv_work_t work;
+    bool done;
+};
+
+static void do_nothing(uv_work_t *work)
+{
+}
+
+static void on_errand_done(uv_work_t *work, int status)
+{
+    CONTAINER_OF(work, struct errand, work)->done = true;
+}
+
+/* The first piece of work makes libuv start its threads, and wait until they run. */
+int broker_start_threads(struct broker *broker)
+{
+    struct errand errand = {.done = false};
+
+    int r = uv_queue_work(&broker->loop, &errand.work, do_nothing, on_errand_done);
+    if (r < 0) {
+        log_write(broker->log, LOG_LEVEL_ERROR, "cannot start threads: %s", uv_strerror(r));
+        return r;
+    }
+    while (!errand.done)
+        uv_run(&broker->loop, UV_RUN_ONCE);
+    return 0;
 }
 
 void broker_run(struct broker *broker)

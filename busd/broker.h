@@ -25,6 +25,7 @@ struct broker {
     uv_signal_t signals[3];
     uint64_t armed; /* when the deadline timer is due; UINT64_MAX: it is not */
     bool draining;
+    bool sealed; /* no file can be opened any more, so there is no reload */
     struct log *log;
     const struct config_source *source; /* for a reload */
     struct config config;
@@ -37,8 +38,14 @@ struct broker {
 int broker_init(struct broker *broker, struct log *log, const struct config_source *source,
                 struct config *config);
 
-/* Opens the listeners of the configuration. 0 or -errno; the log says why. */
-int broker_listen(struct broker *broker);
+/* Serves a socket of the configuration; takes it, whatever comes of it. 0 or -errno; the
+ * log says why. */
+int broker_listen(struct broker *broker, const struct config_listener *listener,
+                  struct endpoint *endpoint);
+
+/* Starts all threads that the daemon will ever have, for whoever forbids that to be done
+ * later. 0 or -errno; the log says why. */
+int broker_start_threads(struct broker *broker);
 
 /* Serves until SIGTERM or SIGINT, then drains. */
 void broker_run(struct broker *broker);

@@ -32,18 +32,43 @@ static int read_groups(struct credentials *credentials, int fd)
     return 0;
 }
 
-int credentials_read(struct credentials *ret_credentials, int fd)
+/* A socket without a peer has a pid of 0 and no uid, as (uid_t)-1 says; whatever else
+ * comes of it, it must never look like somebody. */
+static int read_peer(int fd, struct ucred *ret_peer)
 {
-    struct credentials credentials = {0};
-    struct ucred peer;
+    struct ucred peer = {0, (uid_t)-1, (gid_t)-1};
     socklen_t size = sizeof(peer);
 
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
         return -errno;
+    if (size != sizeof(peer) || peer.uid == (uid_t)-1 || peer.gid == (gid_t)-1)
+        return -ENODATA;
+    *ret_peer = peer;
+    return 0;
+}
+
+void credentials_peek(int fd, uid_t *ret_uid, pid_t *ret_pid)
+{
+    struct ucred peer;
+
+    if (read_peer(fd, &peer) < 0)
+        return;
+    *ret_uid = peer.uid;
+    *ret_pid = peer.pid;
+}
+
+int credentials_read(struct credentials *ret_credentials, int fd)
+{
+    struct credentials credentials = {0};
+    struct ucred peer;
+
+    int r = read_peer(fd, &peer);
+    if (r < 0)
+        return r;
     credentials.pid = peer.pid;
     credentials.uid = peer.uid;
     credentials.gid = peer.gid;
-    int r = read_groups(&credentials, fd);
+    r = read_groups(&credentials, fd);
     if (r < 0) {
         credentials_deinit(&credentials);
         return r;

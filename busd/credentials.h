@@ -20,6 +20,11 @@ struct credentials {
 /* SO_PEERCRED and SO_PEERGROUPS, unix(7) and socket(7). 0, or -errno with nothing
  * to be freed: whoever cannot be identified gets no connection. */
 int credentials_read(struct credentials *ret_credentials, int fd);
+
+/* The first two of them, for one who will get no connection. Untouched if they cannot
+ * be had. */
+void credentials_peek(int fd, uid_t *ret_uid, pid_t *ret_pid);
+
 void credentials_deinit(struct credentials *credentials);
 
 /* A pidfd of the process that connected (SO_PEERPIDFD, Linux 6.5): it cannot mean

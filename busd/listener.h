@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A socket that clients connect to. Binds it so that nobody is ever served by two
- * daemons or by none: a lock file beside the socket is held for as long as the
- * listener lives, a socket that is left from a daemon that died is replaced, a
- * live one never touched. The mode is set before anybody can connect.
+ * A socket that clients connect to, on the loop. It takes an endpoint, whose socket and
+ * files it has from then on, and hands out whoever connects.
  *
  * When file descriptors or memory run out, accepting pauses for 10 ms to 1 s; a
  * file descriptor held in reserve lets the waiting client be told to go rather than
@@ -12,11 +10,10 @@
 #ifndef BUSD_LISTENER_H
 #define BUSD_LISTENER_H
 
-#include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
 #include <uv.h>
 
+#include "busd/endpoint.h"
 #include "libbus/base/list.h"
 #include "libbus/base/log.h"
 
@@ -32,30 +29,20 @@ struct listener {
     uv_timer_t pause;
     unsigned pause_ms;
     unsigned open_handles;
-    int fd;
-    int lock_fd;
     int reserve_fd;
     char *address;
     char *label;
-    char *path; /* of the socket file, NULL for an abstract or inherited one */
-    char *lock_path;
+    struct endpoint endpoint;
     struct log *log;
     listener_accept accept;
     void *userdata;
 };
 
-struct listener_options {
-    const char *address; /* as on the command line */
-    mode_t mode;         /* of the socket file, which also gets … */
-    uid_t owner;         /* … this owner and … */
-    gid_t group;         /* … this group; (uid_t)-1 and (gid_t)-1: ours */
-    const char *label;   /* of those who connect here; may be empty */
-};
-
-/* Heap object; the options are borrowed for the call. 0 or -errno; the log says what
- * was wrong and what would be right. */
-int listener_new(uv_loop_t *loop, struct log *log, const struct listener_options *options,
-                 listener_accept accept, void *userdata, struct listener **ret_listener);
+/* Heap object. Takes the endpoint, whatever comes of it; `address` and `label` (may be
+ * empty) are copied. 0 or -errno; the log says why. */
+int listener_new(uv_loop_t *loop, struct log *log, struct endpoint *endpoint, const char *address,
+                 const char *label, listener_accept accept, void *userdata,
+                 struct listener **ret_listener);
 
 /* 0 or -ENOMEM. */
 int listener_set_label(struct listener *listener, const char *label);

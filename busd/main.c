@@ -3,18 +3,22 @@
  * The command line of busd.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "busd/broker.h"
 #include "busd/config.h"
+#include "busd/endpoint.h"
+#include "busd/privileges.h"
+#include "busd/sandbox.h"
 #include "libbus/base/log.h"
 #include "libbus/base/macros.h"
 #include "libbus/wire/address.h"
@@ -23,8 +27,10 @@
 
 struct options {
     bool check_config;
+    bool seccomp;
     int print_fd; /* -1: do not */
     enum log_level level;
+    struct privileges_user user; /* whom to be; without a name: who we are */
     struct config_source source;
     /* What the source points to: the texts are argv's, these arrays ours. */
     const char **addresses;
@@ -46,6 +52,9 @@ static const char usage[] =
     "  --check-config         only say whether the configuration is right\n"
     "  --limit NAME=VALUE     set a limit, like message_bytes=65536\n"
     "  --print-address[=FD]   write the address to standard output (or FD) when ready\n"
+    "  --run-as USER          give up root for this user once the sockets are there\n"
+    "  --seccomp              then allow only the system calls that serving needs; the\n"
+    "                         configuration cannot be read anew behind it\n"
     "  --log-level LEVEL      error, warning, notice (default), info or debug\n"
     "  --version              say which version this is\n"
     "  --help                 say this\n";
@@ -67,9 +76,33 @@ static void set_print_fd(struct options *options, const char *argument)
     options->print_fd = (int)fd;
 }
 
+static void set_user(struct options *options, const char *name)
+{
+    int r = privileges_find_user(name, &options->user);
+
+    if (r == -EINVAL)
+        usage_error("--run-as takes a user with fewer rights than root, not", name);
+    if (r < 0)
+        usage_error(r == -ENOENT ? "there is no user" : "cannot look up the user", name);
+}
+
 static void parse_options(struct options *options, int argc, char **argv)
 {
-    enum { USER = 1, SYSTEM, ADDRESS, CONFIG, FOLDER, CHECK, LIMIT, PRINT, LEVEL, VERSION, HELP };
+    enum {
+        USER = 1,
+        SYSTEM,
+        ADDRESS,
+        CONFIG,
+        FOLDER,
+        CHECK,
+        LIMIT,
+        PRINT,
+        RUN_AS,
+        SECCOMP,
+        LEVEL,
+        VERSION,
+        HELP
+    };
     static const struct option known[] = {
         {"user", no_argument, NULL, USER},
         {"system", no_argument, NULL, SYSTEM},
@@ -79,6 +112,8 @@ static void parse_options(struct options *options, int argc, char **argv)
         {"check-config", no_argument, NULL, CHECK},
         {"limit", required_argument, NULL, LIMIT},
         {"print-address", optional_argument, NULL, PRINT},
+        {"run-as", required_argument, NULL, RUN_AS},
+        {"seccomp", no_argument, NULL, SECCOMP},
         {"log-level", required_argument, NULL, LEVEL},
         {"version", no_argument, NULL, VERSION},
         {"help", no_argument, NULL, HELP},
@@ -116,6 +151,12 @@ static void parse_options(struct options *options, int argc, char **argv)
         case PRINT:
             set_print_fd(options, optarg);
             break;
+        case RUN_AS:
+            set_user(options, optarg);
+            break;
+        case SECCOMP:
+            options->seccomp = true;
+            break;
         case LEVEL:
             if (!log_level_parse(optarg, &options->level))
                 usage_error("a log level is error, warning, notice, info or debug, not", optarg);
@@ -150,20 +191,6 @@ static void complete_source(struct options *options)
     options->folders[source->folder_count++] = BUSD_DATADIR;
 }
 
-/* A socket and, before long, a file descriptor or two for what passes: as many as
- * the hard limit allows. */
-static void raise_file_limit(struct log *log)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-        log_write(log, LOG_LEVEL_WARNING, "cannot raise the limit of open files: %s",
-                  strerror(errno));
-}
-
 /* The default address; NULL: nothing says where that would be. */
 static char *default_address(bool system)
 {
@@ -177,47 +204,94 @@ static char *default_address(bool system)
     return r < 0 ? NULL : address;
 }
 
-/* Makes the folder of the default address. */
-static bool make_folder(struct log *log, const char *address, bool system)
+/* A folder of ours for the socket, if there is none: with umask(2) out of the way, and
+ * given to whom it is for. Whether an existing one will do is seen when the socket is
+ * made. */
+static bool make_folder(const struct options *options, struct log *log, const char *address)
 {
-    CLEANUP(cleanup_free) char *folder = strdup(address + strlen("unix:"));
+    CLEANUP(cleanup_free) char *path = strdup(address + strlen("unix:"));
 
-    if (!folder)
+    if (!path)
         return false;
-    *strrchr(folder, '/') = '\0';
-    if (mkdir(folder, system ? 0755 : 0700) < 0 && errno != EEXIST) {
-        log_write(log, LOG_LEVEL_ERROR, "cannot make the folder %s: %s", folder, strerror(errno));
+    *strrchr(path, '/') = '\0';
+    mode_t mask = umask(0022);
+    int r = mkdir(path, options->source.system ? 0755 : 0700);
+    umask(mask);
+    if (r < 0 && errno == EEXIST)
+        return true;
+    if (r == 0 && options->user.name) {
+        CLEANUP(cleanup_close) int fd = open(path, O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        r = fd < 0 ? -1 : fchown(fd, options->user.uid, options->user.gid);
+    }
+    if (r < 0)
+        log_write(log, LOG_LEVEL_ERROR, "cannot make the folder %s: %s", path, strerror(errno));
+    return r == 0;
+}
+
+/* Ours means: of whom we are going to be. */
+static int open_endpoint(const struct options *options, const struct config_listener *listener,
+                         struct log *log, struct endpoint *ret_endpoint)
+{
+    bool becomes = options->user.name != NULL;
+    struct endpoint_options place = {
+        .address = listener->address,
+        .mode = listener->mode,
+        .owner = becomes && listener->owner == (uid_t)-1 ? options->user.uid : listener->owner,
+        .group = becomes && listener->group == (gid_t)-1 ? options->user.gid : listener->group,
+        .user = becomes ? options->user.uid : (uid_t)-1,
+    };
+
+    return endpoint_open(ret_endpoint, &place, log);
+}
+
+static void close_endpoints(struct endpoint *endpoints, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        endpoint_close(&endpoints[i]);
+}
+
+/* All or none. */
+static bool open_endpoints(const struct options *options, const struct config *config,
+                           struct log *log, struct endpoint *endpoints)
+{
+    const char *fallback = options->source.address;
+
+    if (config->listener_count == 0) {
+        log_write(log, LOG_LEVEL_ERROR,
+                  "XDG_RUNTIME_DIR is not set: set it, or say where to listen with --address");
         return false;
+    }
+    for (size_t i = 0; i < config->listener_count; i++) {
+        const struct config_listener *listener = &config->listeners[i];
+        bool ready = !fallback || strcmp(listener->address, fallback) != 0 ||
+                     make_folder(options, log, fallback);
+        if (!ready || open_endpoint(options, listener, log, &endpoints[i]) < 0) {
+            close_endpoints(endpoints, i);
+            return false;
+        }
     }
     return true;
 }
 
+/* With write(2) alone: stdio makes system calls of its own, which the sandbox may not
+ * know. */
 static bool print_address(const struct options *options, const char *address)
+{
+    bool has_form = strncmp(address, "unix:", 5) == 0 || strncmp(address, "fd:", 3) == 0;
+    CLEANUP(cleanup_free) char *line = NULL;
+
+    int size = asprintf(&line, "%s%s\n", has_form ? "" : "unix:", address);
+    return size >= 0 && write(options->print_fd, line, (size_t)size) == size;
+}
+
+static bool print_addresses(const struct options *options, const struct config *config,
+                            struct log *log)
 {
     if (options->print_fd < 0)
         return true;
-    bool has_form = strncmp(address, "unix:", 5) == 0 || strncmp(address, "fd:", 3) == 0;
-    return dprintf(options->print_fd, "%s%s\n", has_form ? "" : "unix:", address) > 0;
-}
-
-static bool start_listening(struct broker *broker, const struct options *options)
-{
-    const char *fallback = options->source.address;
-
-    if (broker->config.listener_count == 0) {
-        log_write(broker->log, LOG_LEVEL_ERROR,
-                  "XDG_RUNTIME_DIR is not set: set it, or say where to listen with --address");
-        return false;
-    }
-    if (fallback && broker->config.listener_count == 1 &&
-        strcmp(broker->config.listeners[0].address, fallback) == 0 &&
-        !make_folder(broker->log, fallback, options->source.system))
-        return false;
-    if (broker_listen(broker) < 0)
-        return false;
-    for (size_t i = 0; i < broker->config.listener_count; i++) {
-        if (!print_address(options, broker->config.listeners[i].address)) {
-            log_write(broker->log, LOG_LEVEL_ERROR, "cannot write the address to fd %d: %s",
+    for (size_t i = 0; i < config->listener_count; i++) {
+        if (!print_address(options, config->listeners[i].address)) {
+            log_write(log, LOG_LEVEL_ERROR, "cannot write the address to fd %d: %s",
                       options->print_fd, strerror(errno));
             return false;
         }
@@ -228,18 +302,78 @@ static bool start_listening(struct broker *broker, const struct options *options
     return true;
 }
 
+/* The rights that serving does not need. The system bus has clients of other users, so
+ * it is closed up even if it stays who it is. */
+static bool give_up_rights(const struct options *options, struct log *log)
+{
+    if (privileges_drop(&options->user, log) < 0)
+        return false;
+    return !(options->source.system || options->user.name) || privileges_seal(log) == 0;
+}
+
+/* What is only opened or started when it is first needed is needed before the filter:
+ * libuv's threads, and the random numbers of jansson's hash tables. */
+static bool close_sandbox(struct broker *broker)
+{
+    json_object_seed(0);
+    broker->sealed = true;
+    return broker_start_threads(broker) == 0 && sandbox_enter(broker->log) == 0;
+}
+
+static bool serve(struct broker *broker, const struct options *options, struct endpoint *endpoints)
+{
+    for (size_t i = 0; i < broker->config.listener_count; i++)
+        if (broker_listen(broker, &broker->config.listeners[i], &endpoints[i]) < 0)
+            return false;
+    if (options->seccomp && !close_sandbox(broker))
+        return false;
+    if (!print_addresses(options, &broker->config, broker->log))
+        return false;
+    broker_run(broker);
+    return true;
+}
+
+/* Takes the configuration. The order matters. The sockets have their modes and owners
+ * before anybody can connect; what needs rights is done before they are given up; and
+ * the loop is made after that, so that nothing in it (an io_uring) keeps the old
+ * credentials. */
+static int run(const struct options *options, struct config *config, struct log *log)
+{
+    size_t count = config->listener_count;
+    struct broker broker;
+
+    CLEANUP(cleanup_free) struct endpoint *endpoints = calloc(count + 1, sizeof(*endpoints));
+    bool opened = endpoints && open_endpoints(options, config, log, endpoints);
+    if (opened)
+        privileges_raise_file_limit(log);
+    if (!opened || !give_up_rights(options, log)) {
+        if (opened)
+            close_endpoints(endpoints, count);
+        config_deinit(config);
+        return EXIT_FAILURE;
+    }
+    bool served = false;
+    if (broker_init(&broker, log, &options->source, config) == 0) {
+        served = serve(&broker, options, endpoints);
+        broker_deinit(&broker);
+    }
+    close_endpoints(endpoints, count);
+    return served ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 int main(int argc, char **argv)
 {
     struct options options = {.print_fd = -1, .level = LOG_LEVEL_NOTICE};
     char reason[CONFIG_REASON_SIZE];
     struct config config;
-    struct broker broker;
     struct log log;
 
+    umask(0077);
+    signal(SIGPIPE, SIG_IGN);
     CLEANUP(cleanup_free) const char **addresses = calloc((size_t)argc, sizeof(*addresses));
     CLEANUP(cleanup_free) const char **limits = calloc((size_t)argc, sizeof(*limits));
     CLEANUP(cleanup_free) const char **folders = calloc((size_t)argc + 2, sizeof(*folders));
-    if (!addresses || !limits || !folders)
+    if (!addresses || !limits || !folders || privileges_fill_standard_fds() < 0)
         return EXIT_FAILURE;
     options.addresses = addresses;
     options.limits = limits;
@@ -258,15 +392,8 @@ int main(int argc, char **argv)
         config_deinit(&config);
         return EXIT_SUCCESS;
     }
-
     log_init(&log, options.level);
-    signal(SIGPIPE, SIG_IGN);
-    raise_file_limit(&log);
-    if (broker_init(&broker, &log, &options.source, &config) < 0)
-        return EXIT_FAILURE;
-    bool listening = start_listening(&broker, &options);
-    if (listening)
-        broker_run(&broker);
-    broker_deinit(&broker);
-    return listening ? EXIT_SUCCESS : EXIT_FAILURE;
+    int status = run(&options, &config, &log);
+    log_deinit(&log);
+    return status;
 }

@@ -22,6 +22,7 @@
 #include "busd/names.h"
 #include "busd/policy.h"
 #include "busd/topics.h"
+#include "libbus/base/log.h"
 #include "libbus/wire/grammar.h"
 
 struct peers {
@@ -106,6 +107,12 @@ static inline struct span peer_name(const struct peer *peer)
 {
     return (struct span){peer->prefix + sizeof("{\"sender\":\"") - 1,
                          peer->prefix_size - (sizeof("{\"sender\":\"\",") - 1)};
+}
+
+/* For the log; it lives as long as the peer. */
+static inline struct log_subject peer_subject(const struct peer *peer)
+{
+    return (struct log_subject){peer_name(peer), peer->credentials.uid, peer->credentials.pid};
 }
 
 static inline struct span peer_prefix(const struct peer *peer)

@@ -5,7 +5,8 @@
 #     main > broker > listener > dispatch > {driver* revoke} > {announce answer}
 #     > deliver > access > hub > peer > connection > outq > config > rules
 #     > policy > {names topics calls monitor} > {args documents}
-#     > {limits deadlines chunk closer credentials document} > wire > base
+#     > {limits deadlines chunk closer credentials document
+#     endpoint privileges sandbox} > wire > base
 #
 # for the library libbus/*.c > wire > base. Tools and examples see the public
 # headers and their own folder. Tests may include anything.
@@ -105,7 +106,8 @@ function check_order(kind, name) {
 
 BEGIN {
     base_rank = 3
-    count = split("limits,deadlines,chunk,closer,credentials,document args,documents " \
+    count = split("limits,deadlines,chunk,closer,credentials,document,endpoint,privileges,sandbox " \
+                  "args,documents " \
                   "names,topics,calls,monitor policy rules config outq connection peer hub " \
                   "access deliver announce,answer revoke,driver dispatch listener broker main", groups, " ")
     for (i = 1; i <= count; i++) {

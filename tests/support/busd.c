@@ -45,6 +45,9 @@ static _Noreturn void run(const struct busd *busd, const char *const *args, int 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     snprintf(option, sizeof(option), "--print-address=%d", ready_fd);
     argv[count++] = option;
+    const char *more = getenv("BUSD_TEST_OPTION");
+    if (more)
+        argv[count++] = more;
     while (args && *args && count < ARGS_MAX - 1)
         argv[count++] = *args++;
     int fd = open(busd->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);

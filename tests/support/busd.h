@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A real busd as a child process, in a directory of its own, for as long as a test
- * runs. The program is $BUSD_BINARY, or what the build made. It dies with the test.
+ * runs. The program is $BUSD_BINARY, or what the build made; $BUSD_TEST_OPTION is added to
+ * its options. It dies with the test.
  */
 #ifndef TESTS_SUPPORT_BUSD_H
 #define TESTS_SUPPORT_BUSD_H
