@@ -3,7 +3,7 @@
  * A whole broker in this process, with up to four clients whose commands are decoded
  * from the input, against the model: who must receive what, in which order, and
  * nothing else. Clients connect through a real listener; the loop is run in small
- * steps; time passes only by command, because uv_now() is ours.
+ * steps, in one thread; time passes only by command.
  *
  * Input: commands of a byte (what, and for whom) and what run_command() reads for
  * each. In the end all have left, and nothing may be left of them.
@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -27,7 +26,6 @@
 
 #define COMMANDS_MAX 96
 #define QUIET_TURNS  3
-#define END_TURNS    1000000
 
 struct world {
     struct log log;
@@ -45,12 +43,23 @@ static struct sockaddr_un address;
 static socklen_t address_size = sizeof(address);
 static unsigned fds_open;
 
-/* Instead of libuv's clock (the linker's --wrap). */
+/* Instead of libuv's clock and its threads (the linker's --wrap): the same input must
+ * always take the same way. */
 static uint64_t now;
 uint64_t __wrap_uv_now(const uv_loop_t *loop);
 uint64_t __wrap_uv_now(const uv_loop_t *loop)
 {
     return now;
+}
+
+int __wrap_uv_queue_work(uv_loop_t *loop, uv_work_t *request, uv_work_cb work,
+                         uv_after_work_cb after);
+int __wrap_uv_queue_work(uv_loop_t *loop, uv_work_t *request, uv_work_cb work,
+                         uv_after_work_cb after)
+{
+    work(request);
+    after(request, 0);
+    return 0;
 }
 
 /* --------------------------------------------------------------- the broker */
@@ -86,27 +95,14 @@ static void start(struct world *world)
     world->model.now = now;
 }
 
-/* Whether somebody who is to be cut has not seen the end: sockets are closed by a
- * thread. */
-static bool end_is_due(const struct world *world)
-{
-    for (unsigned k = 0; k < MODEL_PLAYERS; k++)
-        if (world->model.players[k].ending && !world->model.players[k].paused)
-            return true;
-    return false;
-}
-
 /* Runs the loop until nobody has anything more to read, and checks that everybody has
  * got everything. */
 static void settle(struct world *world)
 {
-    unsigned patience = END_TURNS;
     unsigned idle = 0;
 
-    while (idle < QUIET_TURNS || (end_is_due(world) && patience-- > 0)) {
+    while (idle < QUIET_TURNS) {
         bool moved = false;
-        if (idle >= QUIET_TURNS)
-            sched_yield();
         uv_run(&world->broker.loop, UV_RUN_NOWAIT);
         for (unsigned k = 0; k < MODEL_PLAYERS; k++)
             moved = player_read(&world->model.players[k]) || moved;

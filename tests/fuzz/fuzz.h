@@ -61,7 +61,7 @@ bool fuzz_line(struct fuzz_input *input, struct span *ret_line);
 struct span fuzz_first_line(const uint8_t *data, size_t size);
 
 /* Open file descriptors among the first FUZZ_FDS_MAX, by one system call. */
-#define FUZZ_FDS_MAX 512
+#define FUZZ_FDS_MAX 128
 unsigned fuzz_count_fds(void);
 
 /* Milliseconds of processor time that this thread has used: what is bounded in time
