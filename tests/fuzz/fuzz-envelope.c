@@ -105,13 +105,39 @@ static void check_grammar(const struct envelope *e)
     FUZZ_CHECK(!e->method.size || !grammar_check_method(e->method, NULL), "method");
 }
 
-static void check_accepted(const struct envelope *envelope, struct span line)
+/* Every key of the protocol is there once at most; the line is known to be an object. */
+static void check_keys(const char *line)
 {
+    static const char *const keys[] = {
+        "type",     "to",      "id",     "method", "path",    "topic",    "body",   "fds",
+        "error",    "message", "more",   "retain", "ttl",     "body_fd",  "sender", "retained",
+        "no_reply", "about",   "reason", "offset", "timeout", "no_start",
+    };
+    unsigned count[ARRAY_SIZE(keys)] = {0};
+    struct scan_fault fault;
+    bool escaped;
+
+    const char *p = scan_space(scan_space(line) + 1);
+    while (*p == '"') {
+        const char *end = scan_string(p + 1, &escaped, &fault);
+        struct span key = {p + 1, (size_t)(end - p) - 2};
+        for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+            FUZZ_CHECK(!span_is(key, keys[i]) || count[i]++ == 0, "%s is there twice", keys[i]);
+        FUZZ_CHECK(!escaped, "a key with escapes");
+        p = scan_space(scan_value(scan_space(scan_space(end) + 1), 1, &fault));
+        p = *p == ',' ? scan_space(p + 1) : p;
+    }
+}
+
+static void check_accepted(const struct envelope *envelope, const char *text, size_t size)
+{
+    struct span line = {text, size};
     json_error_t error = {0};
     json_t *tree = json_loadb(line.data, line.size, JSON_ALLOW_NUL, &error);
     enum json_error_code code = json_error_code(&error);
 
     check_grammar(envelope);
+    check_keys(text);
     if (tree)
         check_tree(envelope, tree);
     else
@@ -132,7 +158,7 @@ static void check_forwarded(const struct envelope *envelope)
     CLEANUP(cleanup_free) char *line = padded_new(text.data, text.size);
     FUZZ_CHECK(parse(&seen, line, text.size, ENVELOPE_FROM_BROKER) == 0,
                "what is forwarded is refused: %.*s", SPAN_ARGS(text_span(&text)));
-    check_accepted(&seen, text_span(&text));
+    check_accepted(&seen, line, text.size);
     FUZZ_CHECK(span_is(seen.sender, ":9007199254740991"), "a forged sender: '%.*s'",
                SPAN_ARGS(seen.sender));
     FUZZ_CHECK(seen.keys == (envelope->keys | 1u << KEY_SENDER) && seen.type == envelope->type &&
@@ -151,11 +177,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct envelope envelope;
 
     if (parse(&envelope, line, text.size, ENVELOPE_FROM_BROKER) == 0) {
-        check_accepted(&envelope, text);
+        check_accepted(&envelope, line, text.size);
         FUZZ_CHECK(envelope.sender.size > 0, "a message of the bus without sender");
     }
     if (parse(&envelope, line, text.size, ENVELOPE_FROM_CLIENT) == 0) {
-        check_accepted(&envelope, text);
+        check_accepted(&envelope, line, text.size);
         check_forwarded(&envelope);
     }
     return 0;

@@ -11,6 +11,7 @@
  *
  *   - The lines are those of the text, cut by a simpler splitter.
  *   - Up to the first line that is not honest, each gets exactly its own fds.
+ *   - That line ends the connection, unless its fds can be taken for right.
  *   - Beyond it a line never gets another number than it declares, nor what had
  *     been sent before some earlier line's fds, nor what came after it.
  *   - Every set is released exactly once.
@@ -58,7 +59,8 @@ struct world {
     size_t sent_count;
     struct frame frames[4 * SENDS_MAX];
     size_t frame_count;
-    size_t honest; /* frames before the first one that is not */
+    size_t honest; /* frames before the first one that is not … */
+    bool caught;   /* … which cannot be taken for right */
 
     /* The kernel: what has not been read. */
     size_t next_sent;
@@ -68,7 +70,7 @@ struct world {
     struct lines lines;
     struct fdqueue queue;
     size_t taken; /* frames */
-    size_t last;  /* the sent piece given to a line last, and one more */
+    size_t last;  /* the sent piece given to a line last, counted from 1 */
     bool ended;
 };
 
@@ -205,6 +207,19 @@ static bool is_honest(struct world *world, const struct frame *frame, size_t aft
     return frame->declared == (first ? first->fds : 0);
 }
 
+/* Whether a message that is not honest must end the connection: what it declares is not
+ * what came with it, and nothing that could be taken for that has come since. */
+static bool is_caught(struct world *world, const struct frame *frame)
+{
+    struct sent *own = find_fds(world, frame->start, frame->start + 1);
+
+    if (frame->too_long || frame->error)
+        return false;
+    if (!own)
+        return frame->declared > 0 && !find_fds(world, frame->start, world->stream.size);
+    return frame->declared > 0 ? !own->truncated : own->end <= frame->end;
+}
+
 static void expect(struct world *world)
 {
     size_t after = 0;
@@ -213,8 +228,10 @@ static void expect(struct world *world)
     world->honest = world->frame_count;
     for (size_t i = 0; i < world->frame_count; i++) {
         read_frame(world, &world->frames[i]);
-        if (i < world->honest && !is_honest(world, &world->frames[i], after))
+        if (i < world->honest && !is_honest(world, &world->frames[i], after)) {
             world->honest = i;
+            world->caught = is_caught(world, &world->frames[i]);
+        }
         after = world->frames[i].end;
     }
 }
@@ -274,6 +291,8 @@ static void check_taken(struct world *world, const struct frame *frame, const st
 
     if (result == FDQUEUE_MISMATCH)
         FUZZ_CHECK(!honest, "an honest line is out of step");
+    if (world->taken == world->honest && world->caught)
+        FUZZ_CHECK(result == FDQUEUE_MISMATCH, "other fds than declared are let pass: %d", result);
     if (honest)
         FUZZ_CHECK((result == FDQUEUE_TRUNCATED) == (own && own->truncated),
                    "an honest line: truncated");
