@@ -25,7 +25,7 @@
 #include "tests/fuzz/model.h"
 
 #define COMMANDS_MAX 96
-#define QUIET_TURNS  3
+#define QUIET_TURNS  3 /* one to read, one to see the end, one to write */
 
 struct world {
     struct log log;
@@ -33,8 +33,8 @@ struct world {
     struct broker broker;
     struct model model;
     struct fuzz_input input;
-    unsigned actor; /* has sent what the broker need not have read */
-    bool busy;
+    bool busy;      /* something has happened that the loop has not run for … */
+    unsigned actor; /* … namely what this player has sent, if it is not settled at once */
 };
 
 /* Where clients connect; each broker gets a duplicate. */
@@ -101,6 +101,8 @@ static void settle(struct world *world)
 {
     unsigned idle = 0;
 
+    if (!world->busy)
+        return;
     while (idle < QUIET_TURNS) {
         bool moved = false;
         uv_run(&world->broker.loop, UV_RUN_NOWAIT);
@@ -128,6 +130,7 @@ static void join(struct world *world, unsigned k)
     FUZZ_CHECK(connect(fd, (struct sockaddr *)&address, address_size) == 0, "cannot connect: %s",
                strerror(errno));
     model_connect(&world->model, k, fd);
+    world->busy = true;
     settle(world);
 }
 
@@ -136,11 +139,13 @@ static void leave(struct world *world, unsigned k)
     settle(world);
     model_leave(&world->model, k);
     player_stop(&world->model.players[k]);
+    world->busy = true;
     settle(world);
 }
 
 static void resume(struct world *world, unsigned k)
 {
+    world->busy = world->busy || world->model.players[k].paused;
     world->model.players[k].paused = false;
     settle(world);
 }
@@ -415,6 +420,7 @@ static void pass_time(struct world *world)
     uint64_t ms = spans[fuzz_byte(&world->input) % ARRAY_SIZE(spans)];
     now += ms;
     model_advance(&world->model, ms);
+    world->busy = true;
     settle(world);
 }
 

@@ -37,6 +37,8 @@ struct registration {
     struct world *world;
     struct bus_slot *slot;
     bool live;
+    bool is_call; /* gets one answer … */
+    bool answered;
 };
 
 struct world {
@@ -250,6 +252,8 @@ static void on_message(struct bus_message *message, void *userdata)
     struct registration *registration = userdata;
 
     FUZZ_CHECK(registration->live, "a handler was called after its slot was freed");
+    FUZZ_CHECK(!registration->is_call || !registration->answered, "a call is answered twice");
+    registration->answered = true;
     handle(registration->world, message);
 }
 
@@ -340,8 +344,7 @@ static struct registration *claim(struct world *world, unsigned index)
     struct registration *registration = &world->slots[index];
 
     free_slot(registration);
-    registration->world = world;
-    registration->live = true;
+    *registration = (struct registration){.world = world, .live = true};
     return registration;
 }
 
@@ -417,6 +420,7 @@ static void act(struct world *world, uint8_t command)
         break;
     case 1:
         r = claim(world, index);
+        r->is_call = true;
         if (bus_call_text_async(world->bus, options & 8 ? "bus" : "org.other", "Do", "[]", 2,
                                 options & 16 ? BUS_TIMEOUT_NEVER : 100000, on_message, r,
                                 &r->slot) < 0)

@@ -7,6 +7,13 @@
 #include <stdlib.h>
 #include <time.h>
 
+/* What is freed is used again before long, or every input would need fresh pages. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+    return "quarantine_size_mb=16";
+}
+
 void fuzz_fail(const char *file, int line, const char *format, ...)
 {
     va_list args;
