@@ -139,7 +139,7 @@ static void dispatch_call(struct hub *hub, struct peer *caller, const struct env
     }
     if (to_bus) {
         deliver_nowhere(hub, caller, envelope, fds, true);
-        if (envelope->id > 0 && calls_find(&hub->calls, &caller->calls, envelope->id)) {
+        if (!envelope->no_reply && calls_find(&hub->calls, &caller->calls, envelope->id)) {
             complain_of_id(hub, caller, envelope);
             return;
         }

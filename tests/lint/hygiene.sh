@@ -21,7 +21,7 @@ for entry in *; do
 done
 
 files=$(find CMakeLists.txt README.md busd conf include libbus tests tools .ci -type f \
-    ! -name '*.pyc' ! -path 'tests/vectors/*' | sort)
+    ! -name '*.pyc' ! -path 'tests/vectors/*' ! -path 'tests/fuzz/corpus/*' | sort)
 
 for file in $files; do
     case "$file" in
