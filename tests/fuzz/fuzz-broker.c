@@ -29,7 +29,7 @@
 
 struct world {
     struct log log;
-    struct config config;
+    struct limits limits;
     struct broker broker;
     struct model model;
     struct fuzz_input input;
@@ -64,34 +64,42 @@ int __wrap_uv_queue_work(uv_loop_t *loop, uv_work_t *request, uv_work_cb work,
 
 /* --------------------------------------------------------------- the broker */
 
-static void set_limits(struct config *config)
+static void load_config(struct config *config, const char *address_text)
 {
     /* Small, so that they are reached. */
     static const char *const limits[] = {
         "message_bytes=4096", "fds_per_message=2", "subscriptions=6", "names=3", "calls=4",
         "monitors=2",         "invalid_lines=4",
     };
+    struct config_source source = {.limits = limits,
+                                   .limit_count = ARRAY_SIZE(limits),
+                                   .addresses = &address_text,
+                                   .address_count = 1};
     char reason[CONFIG_REASON_SIZE];
 
-    config_init(config, false);
-    for (size_t i = 0; i < ARRAY_SIZE(limits); i++)
-        FUZZ_CHECK(config_set_limit(config, limits[i], reason), "%s", reason);
+    FUZZ_CHECK(config_load(config, &source, reason), "%s", reason);
 }
 
 static void start(struct world *world)
 {
-    struct listener_options options = {.mode = 0600, .owner = (uid_t)-1, .group = (gid_t)-1};
+    struct endpoint_options options = {
+        .mode = 0600, .owner = (uid_t)-1, .group = (gid_t)-1, .user = (uid_t)-1};
+    struct endpoint endpoint;
+    struct config config;
     char text[32];
     int fd = fcntl(listening_fd, F_DUPFD_CLOEXEC, 0);
 
     now = 1000;
     log_init(&world->log, LOG_LEVEL_ERROR);
-    set_limits(&world->config);
-    FUZZ_CHECK(broker_init(&world->broker, &world->log, &world->config) == 0, "no broker");
     snprintf(text, sizeof(text), "fd:%d", fd);
     options.address = text;
-    FUZZ_CHECK(fd >= 0 && broker_listen(&world->broker, &options) == 0, "no listener");
-    model_init(&world->model, &world->config.limits);
+    load_config(&config, text);
+    world->limits = config.limits;
+    FUZZ_CHECK(fd >= 0 && endpoint_open(&endpoint, &options, &world->log) == 0, "no socket");
+    FUZZ_CHECK(broker_init(&world->broker, &world->log, NULL, &config) == 0, "no broker");
+    FUZZ_CHECK(broker_listen(&world->broker, &world->broker.config.listeners[0], &endpoint) == 0,
+               "no listener");
+    model_init(&world->model, &world->limits);
     world->model.now = now;
 }
 
@@ -486,7 +494,7 @@ static void run_command(struct world *world)
         break;
     }
     /* Such a line can be one too many. */
-    if (text.size >= world->config.limits.message_bytes)
+    if (text.size >= world->limits.message_bytes)
         say_alone(world, k, &text, fds);
     else
         say(world, k, &text, fds, options);
