@@ -23,6 +23,7 @@ struct attempt {
     struct endpoint endpoint;
     const struct endpoint_options *options;
     struct address address;
+    bool shared; /* anybody can make files in the folder, though not touch ours */
     struct log *log;
 };
 
@@ -40,7 +41,8 @@ static int fail_errno(const struct attempt *attempt)
     return fail(attempt, -error, strerror(error));
 }
 
-/* Root, who we are, or whom we are going to be. */
+/* Root, who we are, or whom we are going to be. Whose a file is says something only
+ * where others can make some; elsewhere an earlier daemon may have been another user. */
 static bool is_trusted(const struct attempt *attempt, uid_t uid)
 {
     return uid == 0 || uid == geteuid() || uid == attempt->options->user;
@@ -89,7 +91,7 @@ static int fail_folder(const struct attempt *attempt, const char *folder, int er
 }
 
 /* Whoever can write to the folder can put a socket of his own in the place of ours. */
-static int check_folder(const struct attempt *attempt)
+static int check_folder(struct attempt *attempt)
 {
     struct stat status;
     char why[128];
@@ -102,7 +104,8 @@ static int check_folder(const struct attempt *attempt)
         return fail(attempt, -EPERM, why);
     }
     bool group_writes = (status.st_mode & S_IWGRP) && status.st_gid != getegid();
-    if ((group_writes || (status.st_mode & S_IWOTH)) && !(status.st_mode & S_ISVTX))
+    attempt->shared = group_writes || (status.st_mode & S_IWOTH);
+    if (attempt->shared && !(status.st_mode & S_ISVTX))
         return fail(attempt, -EPERM,
                     "others can write to its folder: take that right away (chmod go-w)");
     return 0;
@@ -133,7 +136,7 @@ static int check_lock(const struct attempt *attempt, int fd)
         return fail_errno(attempt);
     if (!S_ISREG(status.st_mode) || status.st_nlink > 1)
         return fail(attempt, -EPERM, "its lock file is not a plain file: remove it");
-    if (!is_trusted(attempt, status.st_uid))
+    if (attempt->shared && !is_trusted(attempt, status.st_uid))
         return fail(attempt, -EPERM, "its lock file belongs to another user");
     return 0;
 }
@@ -200,7 +203,8 @@ static int remove_stale(const struct attempt *attempt)
         return errno == ENOENT ? 0 : fail_errno(attempt);
     if (!S_ISSOCK(status.st_mode))
         return fail(attempt, -EADDRINUSE, "there is a file that is not a socket");
-    if (!is_trusted(attempt, status.st_uid) && status.st_uid != attempt->options->owner)
+    if (attempt->shared && !is_trusted(attempt, status.st_uid) &&
+        status.st_uid != attempt->options->owner)
         return fail(attempt, -EADDRINUSE, "there is a socket of another user");
 
     CLEANUP(cleanup_close) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -352,6 +352,11 @@ static void test_foreign_locks(void **state)
     assert_refused(place, "./a", "another user");
     options.user = OTHER_UID;
     assert_accepted_as(place, &options);
+    /* Where nobody else can have made it, it was one of us. */
+    write_precious("a.lock");
+    assert_int_equal(chown("a.lock", OTHER_UID, OTHER_UID), 0);
+    assert_int_equal(chmod(".", 0755), 0);
+    assert_accepted(place, "./a");
     assert_int_equal(mknod("b.lock", S_IFCHR | 0600, makedev(1, 3)), 0);
     assert_refused(place, "./b", "plain file");
 }
@@ -405,6 +410,11 @@ static void test_foreign_sockets(void **state)
     assert_int_equal(chown("a", OTHER_UID, OTHER_UID), 0);
     options.owner = (uid_t)-1;
     options.user = OTHER_UID;
+    assert_accepted_as(place, &options);
+    make_socket("a", false);
+    assert_int_equal(chown("a", OTHER_UID, OTHER_UID), 0);
+    assert_int_equal(chmod(".", 0755), 0);
+    options.user = (uid_t)-1;
     assert_accepted_as(place, &options);
 }
 
