@@ -118,7 +118,8 @@ void access_filter_route(struct route *route)
 void access_describe(struct text *text, enum policy_verb verb, struct span what,
                      const struct policy_verdict *verdict)
 {
-    text_printf(text, "you may not %s", policy_verb_name(verb));
+    text_printf(text, "you may not %s%s", policy_verb_name(verb),
+                verb == POLICY_SUBSCRIBE ? " to" : "");
     if (what.size > 0)
         text_printf(text, " '%.*s'", SPAN_ARGS(what));
     text_append_string(text, " ");

@@ -204,6 +204,11 @@ void revoke_apply(struct hub *hub, struct policy *policy)
         if (peer->watcher.count > 0 && !access_verb(peer, POLICY_MONITOR, &verdict))
             monitors_leave(&peer->watcher);
         review_queue(hub, peer);
-        review_calls(hub, peer);
+    }
+    /* Calls that their callees have not seen are out of the way now. */
+    LIST_FOREACH (node, &hub->peers.all) {
+        struct peer *peer = LIST_ENTRY(node, struct peer, link);
+        if (!peer->doomed)
+            review_calls(hub, peer);
     }
 }

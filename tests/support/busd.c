@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -29,6 +30,11 @@ const char *busd_binary(void)
     return binary ? binary : BUSD_BINARY;
 }
 
+static void config_path(const struct busd *busd, char *path, size_t size)
+{
+    snprintf(path, size, "%s/config.json", busd->directory);
+}
+
 static int failed(const struct busd *busd, const char *what)
 {
     fprintf(stderr, "busd (pid %d): %s\n", (int)busd->pid, what);
@@ -39,10 +45,15 @@ static int failed(const struct busd *busd, const char *what)
 static _Noreturn void run(const struct busd *busd, const char *const *args, int ready_fd)
 {
     const char *argv[ARGS_MAX] = {busd_binary(), "--address", busd->path};
-    char option[32];
+    char option[32], config[80];
     size_t count = 3;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (busd->configured) {
+        config_path(busd, config, sizeof(config));
+        argv[1] = "--config";
+        argv[2] = config;
+    }
     snprintf(option, sizeof(option), "--print-address=%d", ready_fd);
     argv[count++] = option;
     const char *more = getenv("BUSD_TEST_OPTION");
@@ -82,11 +93,38 @@ static int read_address(struct busd *busd, int fd)
     return failed(busd, "printed an address that is too long");
 }
 
+int busd_configure(const struct busd *busd, const char *config)
+{
+    char path[80];
+
+    config_path(busd, path, sizeof(path));
+    FILE *file = fopen(path, "we");
+    if (!file) {
+        perror(path);
+        return -1;
+    }
+    for (const char *p = config; *p; p++) {
+        if (strncmp(p, "DIR", 3) == 0) {
+            fputs(busd->directory, file);
+            p += 2;
+        } else {
+            fputc(*p == '\'' ? '"' : *p, file);
+        }
+    }
+    return fclose(file) == 0 ? 0 : -1;
+}
+
 int busd_start(struct busd *busd, const char *const *args)
+{
+    return busd_start_configured(busd, NULL, args);
+}
+
+int busd_start_configured(struct busd *busd, const char *config, const char *const *args)
 {
     int ends[2];
 
-    *busd = (struct busd){.directory = "/tmp/busd-test-XXXXXX", .ready_fd = -1};
+    *busd = (struct busd){
+        .directory = "/tmp/busd-test-XXXXXX", .ready_fd = -1, .configured = config != NULL};
     if (!mkdtemp(busd->directory) || pipe2(ends, O_CLOEXEC) < 0) {
         perror("busd_start");
         return -1;
@@ -94,6 +132,10 @@ int busd_start(struct busd *busd, const char *const *args)
     snprintf(busd->path, sizeof(busd->path), "%s/bus", busd->directory);
     snprintf(busd->lock, sizeof(busd->lock), "%s.lock", busd->path);
     snprintf(busd->log, sizeof(busd->log), "%s/log", busd->directory);
+    if (config && (chmod(busd->directory, 0711) < 0 || busd_configure(busd, config) < 0)) {
+        perror("busd_start");
+        return -1;
+    }
     busd->pid = fork();
     if (busd->pid == 0)
         run(busd, args, ends[1]);
@@ -118,7 +160,8 @@ static bool clean_up(struct busd *busd)
     while (directory && (entry = readdir(directory))) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
-        if (strcmp(entry->d_name, "log") != 0) {
+        bool ours = strcmp(entry->d_name, "config.json") == 0 && busd->configured;
+        if (strcmp(entry->d_name, "log") != 0 && !ours) {
             fprintf(stderr, "busd left %s behind\n", entry->d_name);
             clean = false;
         }

@@ -19,11 +19,20 @@ struct busd {
     char address[128]; /* as busd printed it */
     int ready_fd;      /* where it prints its addresses to; kept open for it */
     unsigned fds;      /* open when it had started, see busd_fds_are_back() */
+    bool configured;   /* it reads config.json in its directory, and listens where that says */
 };
 
 /* Starts it with `args` (NULL-terminated; may be NULL) and waits until it listens.
  * 0, or -1 with the reason on standard error. */
 int busd_start(struct busd *busd, const char *const *args);
+
+/* The same with a configuration file, see busd_configure(); one of its listeners must be
+ * unix:DIR/bus. Other users can enter the directory. */
+int busd_start_configured(struct busd *busd, const char *config, const char *const *args);
+
+/* Writes the configuration file anew: a text in which ' stands for " and DIR for the
+ * directory. 0, or -1 with the reason on standard error. */
+int busd_configure(const struct busd *busd, const char *config);
 
 /* SIGTERM. 0 if it ended with status 0 and left nothing behind; else -1 and the
  * reason on standard error. With `pid` 0, whoever has ended it before, only looks what

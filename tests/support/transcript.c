@@ -2,6 +2,7 @@
 #include "tests/support/transcript.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,7 +71,28 @@ struct client *session_find(struct session *session, const char *name, size_t si
     return NULL;
 }
 
-struct client *session_connect_silently(struct session *session, const char *name)
+/* connect(2) with these credentials: the kernel takes them down then and there. */
+static int connect_as(int fd, const struct sockaddr_un *address, const struct identity *identity)
+{
+    gid_t groups[64], gid = getegid();
+    uid_t uid = geteuid();
+
+    if (!identity)
+        return connect(fd, (const struct sockaddr *)address, sizeof(*address));
+    int count = getgroups(ARRAY_SIZE(groups), groups);
+    CHECK(count >= 0 && setgroups(1, &identity->group) == 0 && setegid(identity->gid) == 0 &&
+              seteuid(identity->uid) == 0,
+          "cannot become uid %u: %s", (unsigned)identity->uid, strerror(errno));
+    int r = connect(fd, (const struct sockaddr *)address, sizeof(*address));
+    int error = errno;
+    CHECK(seteuid(uid) == 0 && setegid(gid) == 0 && setgroups((size_t)count, groups) == 0,
+          "cannot become uid %u again: %s", (unsigned)uid, strerror(errno));
+    errno = error;
+    return r;
+}
+
+struct client *session_connect_silently_as(struct session *session, const char *name,
+                                           const char *socket_name, const struct identity *identity)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct client *client = calloc(1, sizeof(*client));
@@ -82,17 +104,24 @@ struct client *session_connect_silently(struct session *session, const char *nam
     list_init(&client->batches);
     list_append(&session->clients, &client->link);
     snprintf(client->name, sizeof(client->name), "%s", name);
-    snprintf(address.sun_path, sizeof(address.sun_path), "%s", session->busd.path);
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", session->busd.directory,
+             socket_name);
     client->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     CHECK(client->fd >= 0, "socket: %s", strerror(errno));
-    CHECK(connect(client->fd, (struct sockaddr *)&address, sizeof(address)) == 0, "connect: %s",
+    CHECK(connect_as(client->fd, &address, identity) == 0, "connect to %s: %s", address.sun_path,
           strerror(errno));
     return client;
 }
 
-struct client *session_connect(struct session *session, const char *name)
+struct client *session_connect_silently(struct session *session, const char *name)
 {
-    struct client *client = session_connect_silently(session, name);
+    return session_connect_silently_as(session, name, "bus", NULL);
+}
+
+struct client *session_connect_as(struct session *session, const char *name, const char *socket,
+                                  const struct identity *identity)
+{
+    struct client *client = session_connect_silently_as(session, name, socket, identity);
     struct message *welcome = client_next(client);
     json_t *body = welcome ? json_object_get(welcome->json, "body") : NULL;
     const char *unique = json_string_value(json_object_get(body, "name"));
@@ -102,6 +131,11 @@ struct client *session_connect(struct session *session, const char *name)
     snprintf(client->unique, sizeof(client->unique), "%s", unique);
     message_free(welcome);
     return client;
+}
+
+struct client *session_connect(struct session *session, const char *name)
+{
+    return session_connect_as(session, name, "bus", NULL);
 }
 
 static bool can_ping(const struct client *client)
@@ -211,7 +245,8 @@ static int set_up(void **state)
         .writing = run->writing, .random = {run->seed}, .name = run->transcript->name};
     list_init(&run->session.clients);
     start_clock(run);
-    return busd_start(&run->session.busd, run->transcript->args);
+    return busd_start_configured(&run->session.busd, run->transcript->config,
+                                 run->transcript->args);
 }
 
 static void execute(void **state)

@@ -18,6 +18,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "libbus/base/list.h"
 #include "libbus/base/macros.h"
@@ -45,6 +46,7 @@ struct session {
 struct transcript {
     const char *name;
     void (*run)(struct session *session);
+    const char *config;      /* a configuration file, see busd_configure(); or NULL */
     const char *const *args; /* of busd, NULL-terminated; or NULL */
     unsigned seconds;        /* the time limit; 0: the usual one */
     bool plain_only;         /* where the way of writing is not the point, or takes too long */
@@ -59,6 +61,10 @@ struct transcript {
     {                                                                                              \
         .name = #function, .run = function, .plain_only = true                                     \
     }
+#define TRANSCRIPT_CONFIGURED(function, text)                                                      \
+    {                                                                                              \
+        .name = #function, .run = function, .config = (text)                                       \
+    }
 #define BUSD_ARGS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 /* For main(): runs them all; the number of failures. */
@@ -71,6 +77,19 @@ struct client *session_connect(struct session *session, const char *name);
 
 /* Connects and leaves the greeting to be read. */
 struct client *session_connect_silently(struct session *session, const char *name);
+
+/* Who a client is to be for the kernel; the test must be root. */
+struct identity {
+    uid_t uid;
+    gid_t gid;
+    gid_t group; /* a supplementary one */
+};
+
+/* The same through the listener unix:DIR/SOCKET, as somebody (NULL: as who we are). */
+struct client *session_connect_as(struct session *session, const char *name, const char *socket,
+                                  const struct identity *identity);
+struct client *session_connect_silently_as(struct session *session, const char *name,
+                                           const char *socket, const struct identity *identity);
 
 /* Two rounds of a Ping by every client that still talks: when it returns, whatever
  * was sent before has had its effect, and that effect has been received. */
