@@ -42,7 +42,8 @@ sanitize=
 cmake --install "$build" --prefix "$prefix" >"$work/install.log" ||
     fail "$(cat "$work/install.log")"
 libdir=$(dirname "$(dirname "$(find "$prefix" -name libbus.pc)")")
-for file in bin/busd bin/busctl-lite include/bus/bus.h; do
+for file in bin/busd bin/busctl-lite include/bus/bus.h share/busd/user.json share/busd/system.json \
+    share/doc/busd/conf/README.md share/doc/busd/conf/sandbox.json; do
     [ -e "$prefix/$file" ] || fail "$file was not installed"
 done
 for file in libbus.so libbus.so.0 libbus.a pkgconfig/libbus.pc cmake/libbus/libbus-config.cmake; do

@@ -419,9 +419,134 @@ static void test_explain(struct session *session)
     POLICY("{'deny':'own'," GUEST ",'reason':'no'},{'deny':'call','gid':12,'method':'M'},"         \
            "{'allow':'*'}")
 
+/* ------------------------------------------------- the examples of conf/ */
+
+/* This message is denied, by this rule. */
+static void expect_rule(struct client *client, const char *message, const char *what,
+                        const char *rule)
+{
+    CLEANUP(cleanup_free) char *expected = NULL;
+
+    assert_true(asprintf(&expected, "%s %s", what, rule) > 0);
+    client_send(client, "%s", message);
+    policy_expect_denied(client, 1, expected);
+}
+
+static void test_dashboard(struct session *session)
+{
+    static const char rule[] =
+        "(DIR/config.json, listener dashboard, rule 2: dashboards only look)";
+    struct client *a = session_connect(session, "A");
+    struct client *d = session_connect_as(session, "D", "dashboard", NULL);
+
+    client_ask(a, "RequestName", "{'name':'org.example.A'}", "{'state':'owner'}");
+    client_ask(d, "Subscribe", "{'topic':'#'}", "{'subscription':1,'retained':0}");
+    client_ask(d, "Subscribe", "{'topic':'bus.name.*.*.*'}", "{'subscription':2,'retained':1}");
+    client_expect(d, "{'sender':'bus','type':'event','topic':'bus.name.org.example.A',"
+                     "'retained':true,'body':{'owner':'$A'}}");
+    client_send(a, "{'type':'event','topic':'t'}");
+    client_expect(d, "{'sender':'$A','type':'event','topic':'t'}");
+    client_ask(a, "Subscribe", "{'topic':'#'}", "{'subscription':1,'retained':0}");
+    expect_rule(d, "{'type':'event','id':1,'topic':'t'}", "you may not publish 't'", rule);
+    expect_rule(d, "{'type':'call','id':1,'to':'org.example.A','method':'M'}",
+                "you may not call 'org.example.A'", rule);
+    expect_rule(d, "{'type':'call','id':1,'to':'$A','method':'M'}", "you may not call '$A'", rule);
+    expect_rule(d,
+                "{'type':'call','id':1,'to':'bus','method':'RequestName',"
+                "'body':{'name':'org.example.D'}}",
+                "you may not own 'org.example.D'", rule);
+    expect_rule(d, "{'type':'call','id':1,'to':'bus','method':'Monitor'}", "you may not monitor",
+                rule);
+    expect_rule(d, "{'type':'call','id':1,'to':'bus','method':'Reload'}", "you may not manage",
+                rule);
+    client_ask(a, "Monitor", "{'type':'cancel'}", "{}");
+}
+
+static void test_sandbox(struct session *session)
+{
+    static const char rule[] = "(DIR/config.json, listener sandbox, rule 7: not from the sandbox)";
+    struct client *a = session_connect(session, "A");
+    struct client *b = session_connect(session, "B");
+    struct client *s = session_connect_as(session, "S", "sandbox", NULL);
+
+    client_ask(s, "Subscribe", "{'topic':'bus.#'}", "{'subscription':1,'retained':0}");
+    client_ask(s, "Subscribe", "{'topic':'#'}", "{'subscription':2,'retained':0}");
+    client_ask(a, "RequestName", "{'name':'org.example.Clock'}", "{'state':'owner'}");
+    client_expect(s, "{'sender':'bus','type':'event','topic':'bus.name.org.example.Clock',"
+                     "'body':{'owner':'$A'}}");
+    client_ask(b, "RequestName", "{'name':'org.example.Other'}", "{'state':'owner'}");
+    client_ask(s, "ListNames", "{}",
+               "{'names':[{'name':'org.example.Clock','owner':'$A','queue':[]}],"
+               "'connections':[{'name':'$S','uid':'*','pid':'*'}]}");
+    client_ask_error(s, "GetName", "{'name':'org.example.Other'}", "bus.NameUnknown");
+    client_send(b, "{'type':'event','topic':'org.example.Other.tick'}");
+    client_send(a, "{'type':'event','topic':'org.example.Clock.tick'}");
+    client_expect(s, "{'sender':'$A','type':'event','topic':'org.example.Clock.tick'}");
+    client_send(s, "{'type':'call','id':1,'to':'org.example.Clock','method':'Now'}");
+    client_expect(a, "{'sender':'$S','type':'call','id':1,'to':'org.example.Clock',"
+                     "'method':'Now'}");
+    client_send(a, "{'type':'reply','to':'$S','id':1}");
+    client_expect(s, "{'sender':'$A','type':'reply','to':'$S','id':1}");
+    expect_rule(s, "{'type':'call','id':1,'to':'org.example.Other','method':'M'}",
+                "you may not call 'org.example.Other'", rule);
+    expect_rule(s, "{'type':'call','id':1,'to':'org.example.Notifier','method':'Reset'}",
+                "you may not call 'org.example.Notifier'", rule);
+    expect_rule(s, "{'type':'event','id':1,'topic':'t'}", "you may not publish 't'", rule);
+    expect_rule(s,
+                "{'type':'call','id':1,'to':'bus','method':'RequestName',"
+                "'body':{'name':'org.example.Notifier'}}",
+                "you may not own 'org.example.Notifier'", rule);
+    expect_rule(s, "{'type':'call','id':1,'to':'bus','method':'Monitor'}", "you may not monitor",
+                rule);
+    /* To call a name that may be called and is not there is no denial. */
+    client_send(s, "{'type':'call','id':1,'to':'org.example.Notifier','method':'Notify'}");
+    client_expect_error(s, 1, "bus.NameUnknown");
+}
+
+/* The installed policy of a system bus, for root and for somebody. */
+static void test_system(struct session *session)
+{
+    struct client *r = session_connect(session, "R");
+
+    if (geteuid() != 0) {
+        print_message("skipped: to be two users takes root\n");
+        return;
+    }
+    struct client *a = session_connect_as(session, "A", "bus", &alice);
+    client_ask(r, "RequestName", "{'name':'org.example.R'}", "{'state':'owner'}");
+    client_send(a, "{'type':'call','id':1,'to':'org.example.R','method':'M'}");
+    client_expect(r, "{'sender':'$A','type':'call','id':1,'to':'org.example.R','method':'M'}");
+    client_send(r, "{'type':'reply','to':'$A','id':1}");
+    client_expect(a, "{'sender':'$R','type':'reply','to':'$A','id':1}");
+    client_ask(a, "Subscribe", "{'topic':'bus.name.org.example.R'}",
+               "{'subscription':1,'retained':1}");
+    client_expect(a, "{'sender':'bus','type':'event','topic':'bus.name.org.example.R',"
+                     "'retained':true,'body':{'owner':'$R'}}");
+    client_ask_error(a, "Subscribe", "{'topic':'t'}", "bus.AccessDenied");
+    client_ask_error(a, "RequestName", "{'name':'org.example.A'}", "bus.AccessDenied");
+    client_ask_error(a, "Monitor", "{}", "bus.AccessDenied");
+    client_ask_error(a, "Reload", "{}", "bus.AccessDenied");
+    client_send(a, "{'type':'event','topic':'t'}");
+    client_expect_complaint(a, "bus.AccessDenied", "{'type':'event','topic':'t'}");
+    client_ask(r, "Monitor", "{'type':'cancel'}", "{}");
+    client_ask(r, "Subscribe", "{'topic':'#'}", "{'subscription':1,'retained':0}");
+    client_send(r, "{'type':'event','topic':'t'}");
+    client_expect(r, "{'sender':'$R','type':'event','topic':'t'}");
+}
+
 int main(void)
 {
-    static const struct transcript transcripts[] = {
+    CLEANUP(cleanup_free) char *dashboard = policy_read_example("dashboard.json");
+    CLEANUP(cleanup_free) char *sandbox = policy_read_example("sandbox.json");
+    CLEANUP(cleanup_free) char *system = policy_read_example("system.json");
+    CLEANUP(cleanup_free) char *system_bus = NULL;
+
+    /* The listener is the default one, which the file does not name. */
+    if (!dashboard || !sandbox || !system ||
+        asprintf(&system_bus, "{\"listeners\":[{\"address\":\"unix:DIR/bus\"}],%s",
+                 strchr(system, '{') + 1) < 0)
+        return 1;
+    const struct transcript transcripts[] = {
         TRANSCRIPT_CONFIGURED(test_denials, DENIALS),
         TRANSCRIPT_CONFIGURED(test_connect_denied,
                               POLICY("{'deny':'connect'," GUEST ",'reason':'members only'},"
@@ -440,6 +565,12 @@ int main(void)
                                      "{'allow':'*'}")),
         TRANSCRIPT_CONFIGURED(test_users, USERS),
         TRANSCRIPT_CONFIGURED(test_explain, EXPLAIN),
+        TRANSCRIPT_CONFIGURED(test_dashboard, dashboard),
+        TRANSCRIPT_CONFIGURED(test_sandbox, sandbox),
+        {.name = "test_system",
+         .run = test_system,
+         .config = system_bus,
+         .args = BUSD_ARGS("--system")},
     };
 
     return TRANSCRIPTS_RUN("policy", transcripts);

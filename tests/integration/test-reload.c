@@ -270,10 +270,10 @@ static void test_outstanding_calls(struct session *session)
     struct client *g = session_connect_as(session, "G", "guest", NULL);
 
     client_send(g, "{'type':'call','id':1,'to':'$A','method':'M'}");
-    client_send(g, "{'type':'call','id':2,'to':'$B','method':'M'}");
-    client_send(b, "{'type':'call','id':3,'to':'$A','method':'M'}");
     client_expect(a, "{'sender':'$G','type':'call','id':1,'to':'$A','method':'M'}");
+    client_send(g, "{'type':'call','id':2,'to':'$B','method':'M'}");
     client_expect(b, "{'sender':'$G','type':'call','id':2,'to':'$B','method':'M'}");
+    client_send(b, "{'type':'call','id':3,'to':'$A','method':'M'}");
     client_expect(a, "{'sender':'$B','type':'call','id':3,'to':'$A','method':'M'}");
     client_ask(a, "RequestName", "{'name':'org.example.A'}", "{'state':'owner'}");
     policy_reload(b, POLICY("{'deny':'call'," GUEST ",'to':'org.example.A'},{'allow':'*'}"));

@@ -7,6 +7,29 @@
 
 #include "libbus/base/text.h"
 
+char *policy_read_example(const char *name)
+{
+    static const char folder[] = "/run/busd";
+    struct text text = TEXT_INIT;
+    char path[256], line[512];
+
+    snprintf(path, sizeof(path), CONF_DIR "/%s", name);
+    FILE *file = fopen(path, "re");
+    while (file && fgets(line, sizeof(line), file)) {
+        char *at = strstr(line, folder);
+        if (at) {
+            text_append(&text, line, (size_t)(at - line));
+            text_append_string(&text, "DIR");
+            text_append_string(&text, at + sizeof(folder) - 1);
+        } else {
+            text_append_string(&text, line);
+        }
+    }
+    if (file)
+        fclose(file);
+    return text.data;
+}
+
 char *policy_text(struct session *session, const char *format, ...)
 {
     CLEANUP(cleanup_free) char *written = NULL;

@@ -14,6 +14,10 @@
 #define POLICY(rules)    "{'listeners':[" POLICY_LISTENERS "],'policy':[" rules "]}"
 #define GUEST            "'listener':'guest'"
 
+/* A file of conf/ as a configuration for a session: its sockets lie in the session's
+ * directory instead of /run/busd. malloc'ed; NULL if there is none. */
+char *policy_read_example(const char *name);
+
 /* A text in which DIR is the session's directory and $A a client's name; malloc'ed. */
 char *policy_text(struct session *session, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -39,13 +39,23 @@ static void table_add(struct option_table *table, const struct option_row *row)
     table->rows[table->count++] = row;
 }
 
+static bool is_in(const struct option_table *table, const char *name)
+{
+    for (size_t i = 0; i < table->count; i++)
+        if (strcmp(table->rows[i]->name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Behind a verb an option of its own hides a global one of the same name. */
 static void table_init(struct option_table *table, const struct command *command)
 {
     memset(table, 0, sizeof(*table));
-    for (size_t i = 0; i < ARRAY_SIZE(global_options); i++)
-        table_add(table, &global_options[i]);
     for (const struct option_row *row = command ? command->options : NULL; row && row->name; row++)
         table_add(table, row);
+    for (size_t i = 0; i < ARRAY_SIZE(global_options); i++)
+        if (!is_in(table, global_options[i].name))
+            table_add(table, &global_options[i]);
 }
 
 /* An option that getopt_long() does not know, or that is only half an option. */
@@ -196,13 +206,22 @@ bool arguments_has(const struct arguments *arguments, const char *name)
     return false;
 }
 
+bool arguments_has_flag(const struct arguments *arguments, const char *name)
+{
+    for (size_t i = 0; i < arguments->option_count; i++) {
+        if (!arguments->options[i].value && strcmp(arguments->options[i].name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
 const char *arguments_next_value(const struct arguments *arguments, const char *name,
                                  size_t *position)
 {
     while (*position < arguments->option_count) {
         const struct given_option *option = &arguments->options[(*position)++];
 
-        if (strcmp(option->name, name) == 0)
+        if (option->value && strcmp(option->name, name) == 0)
             return option->value;
     }
     return NULL;

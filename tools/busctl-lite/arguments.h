@@ -44,6 +44,9 @@ int arguments_check_operands(const struct arguments *arguments);
 
 bool arguments_has(const struct arguments *arguments, const char *name);
 
+/* Whether it was given without a value: the global one, where a verb has its own. */
+bool arguments_has_flag(const struct arguments *arguments, const char *name);
+
 /* The value of the option as last given, or NULL. */
 const char *arguments_value(const struct arguments *arguments, const char *name);
 

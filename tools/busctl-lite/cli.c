@@ -49,7 +49,7 @@ static int set_output(struct cli *cli, const char *form)
 
 int cli_init(struct cli *cli, const struct arguments *arguments)
 {
-    bool user = arguments_has(arguments, "user");
+    bool user = arguments_has_flag(arguments, "user");
     int r = STATUS_OK;
 
     *cli = (struct cli){

@@ -38,6 +38,8 @@ extern const struct command command_serve;
 extern const struct command command_ping;
 extern const struct command command_introspect;
 extern const struct command command_stats;
+extern const struct command command_explain;
+extern const struct command command_reload;
 extern const struct command command_run_session;
 extern const struct command command_help;
 

@@ -56,10 +56,7 @@ int help_overview(void)
            "  --user, --system, --address ADDR   the bus ($BUSD_ADDRESS, else the user's)\n"
            "  --timeout SEC                      how long to wait, 0.5 or 10; 0: for ever\n"
            "  --json=short|pretty|off            the form of the output (off: for people)\n"
-           "  --quiet, --version, --help\n"
-           "\n"
-           "Exit status: 0 ok, 1 error, 2 usage, 3 no connection, 4 no such name or method,\n"
-           "5 denied, 6 timeout, 7 limit, 8 nobody received, 9 bad JSON or protocol.\n");
+           "  --quiet, --version, --help         see also 'help body' and 'help exit-status'\n");
     return print_flush();
 }
 
@@ -97,7 +94,7 @@ static int run(struct cli *cli, const struct arguments *arguments)
 const struct command command_help = {
     .name = "help",
     .synopsis = "[VERB | body | exit-status]",
-    .summary = "this page, or all about a verb; also 'body', 'exit-status'",
+    .summary = "this page, or all about a verb",
     .help = "Prints what 'busctl-lite VERB --help' prints, or one of two pages about what\n"
             "several verbs have in common: 'body' and 'exit-status'.\n",
     .operands_max = 1,
