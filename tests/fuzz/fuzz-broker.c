@@ -253,10 +253,12 @@ static void append_body(struct world *world, struct text *text)
 {
     static const unsigned sizes[] = {0, 1, 20, 300, 1500, 3000, 3900, 4090};
     unsigned size = sizes[fuzz_byte(&world->input) % ARRAY_SIZE(sizes)];
+    char body[4090];
 
-    text_append_string(text, ",\"body\":\"");
     for (unsigned i = 0; i < size; i++)
-        text_append(text, &"abcdefgh"[i % 8], 1);
+        body[i] = (char)('a' + i % 8);
+    text_append_string(text, ",\"body\":\"");
+    text_append(text, body, size);
     text_append_string(text, "\"");
 }
 

@@ -11,7 +11,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -51,6 +51,8 @@ struct world {
     size_t heard_size;
     struct lines lines;
     struct fdqueue fdqueue;
+    uint64_t last_id; /* of the calls that were heard */
+    bool silent;      /* nothing more can be said: what blocks comes to its end */
     bool lost;
 };
 
@@ -84,6 +86,8 @@ static void check_line(struct world *world, const struct line *line)
     FUZZ_CHECK(fdqueue_take(&world->fdqueue, line, envelope.fds, &fds) == FDQUEUE_OK,
                "the library sent other fds than it declares: %.*s", SPAN_ARGS(line->text));
     fds_unref(fds);
+    if (envelope.type == MESSAGE_CALL && envelope.id > world->last_id)
+        world->last_id = envelope.id;
 }
 
 static void check_lines(struct world *world)
@@ -243,6 +247,8 @@ static void handle(struct world *world, struct bus_message *message)
         if (fd >= 0)
             FUZZ_CHECK(close(fd) == 0, "an fd that is not open");
     }
+    if (what & 8 && world->silent)
+        bus_call_text(world->bus, "org.other", "Do", "1", 1, 100000, NULL, NULL);
     if ((what & 0xe1) == 0xe0)
         bus_publish_text(world->bus, "from.handler", "[1]", 3);
 }
@@ -309,6 +315,11 @@ static void on_error(struct bus *bus, const struct bus_error *error, void *userd
                "an error without end");
 }
 
+static void on_writable(struct bus *bus, void *userdata)
+{
+    bus_publish_text(bus, "from.writable", "2", 1);
+}
+
 static void on_disconnect(struct bus *bus, void *userdata)
 {
     struct world *world = userdata;
@@ -348,21 +359,45 @@ static struct registration *claim(struct world *world, unsigned index)
     return registration;
 }
 
+/* What a blocking function is going to find, the number `id` being its call's. */
+static void say_answer(struct world *world, uint64_t id, const char *body)
+{
+    CLEANUP(text_deinit) struct text text = TEXT_INIT;
+
+    text_printf(&text, "{\"sender\":\"bus\",\"type\":\"reply\",\"id\":%" PRIu64 ",\"body\":%s}\n",
+                id, body);
+    say(world, text_span(&text), 0);
+}
+
+static void watch_name(struct world *world, struct registration *r)
+{
+    if (bus_watch_name(world->bus, "org.watched", on_name, r, &r->slot, NULL) < 0)
+        r->live = false;
+}
+
 /* What blocks finds its answers already said. */
-static void set_up(struct world *world, uint8_t flags)
+static void set_up(struct world *world, uint8_t flags, uint8_t more)
 {
     struct registration *r;
+    uint64_t id = 1;
 
     if (flags & 1)
         say_greeting(world, flags);
+    if (more & 1)
+        bus_get_fd(world->bus);
     if (flags & 2) {
         r = claim(world, 0);
-        say(world,
-            SPAN("{\"sender\":\"bus\",\"type\":\"reply\",\"id\":1,\"body\":{\"state\":"
-                 "\"owner\"}}\n"),
-            0);
+        say_answer(world, id++, "{\"state\":\"owner\"}");
         if (bus_serve(world->bus, "org.served", methods, r, &r->slot, NULL) < 0)
             r->live = false;
+    }
+    if (more & 2) {
+        say_answer(world, id, "{\"subscription\":1,\"retained\":1}");
+        say(world,
+            SPAN("{\"sender\":\"bus\",\"type\":\"event\",\"retained\":true,\"topic\":"
+                 "\"bus.name.org.watched\",\"body\":{\"owner\":\":7\"}}\n"),
+            0);
+        watch_name(world, claim(world, 3));
     }
     r = claim(world, 1);
     bus_subscribe_async(world->bus, "a.*", NULL, on_message, r, &r->slot);
@@ -370,22 +405,33 @@ static void set_up(struct world *world, uint8_t flags)
         r = claim(world, 2);
         bus_serve(world->bus, NULL, methods, r, &r->slot, NULL);
     }
+    if (more & 4) {
+        bus_set_output_limit(world->bus, 200);
+        bus_set_writable_handler(world->bus, on_writable, world);
+    }
 }
 
-/* Blocks, with nobody to answer any more. */
+/* Blocks, while the bus has said its last. */
 static void block(struct world *world, uint8_t options)
 {
     struct registration *r = claim(world, 7);
 
+    bus_flush(world->bus, 0);
+    hear(world);
+    if (options & 8)
+        say_message(world, options);
+    if (options & 16)
+        say_answer(world, world->last_id + 1, "{\"subscription\":9,\"retained\":0}");
     shutdown(world->peer, SHUT_WR);
+    world->silent = true;
     if (options & 1)
         bus_call_text(world->bus, "org.other", "Do", "{}", 2, BUS_TIMEOUT_DEFAULT, NULL, NULL);
     else if (options & 2)
         bus_unique_name(world->bus);
     else if (options & 4)
         bus_request_name(world->bus, "org.mine", BUS_NAME_QUEUE, NULL);
-    else if (bus_watch_name(world->bus, "org.watched", on_name, r, &r->slot, NULL) < 0)
-        r->live = false;
+    else
+        watch_name(world, r);
 }
 
 static void answer_kept(struct world *world, uint8_t options)
@@ -449,7 +495,7 @@ static void act(struct world *world, uint8_t command)
             close(TAKE_FD(world->peer));
         break;
     case 7:
-        if (options >= 240 && world->peer >= 0)
+        if (options >= 192 && world->peer >= 0)
             block(world, options);
         break;
     default:
@@ -508,7 +554,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t flags = fuzz_byte(&world.input);
 
     start(&world);
-    set_up(&world, flags);
+    set_up(&world, flags, fuzz_byte(&world.input));
     for (unsigned i = 0; i < COMMANDS_MAX && world.input.size > 0; i++)
         act(&world, fuzz_byte(&world.input));
     finish(&world, flags);

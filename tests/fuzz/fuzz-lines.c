@@ -217,7 +217,9 @@ static bool is_caught(struct world *world, const struct frame *frame)
         return false;
     if (!own)
         return frame->declared > 0 && !find_fds(world, frame->start, world->stream.size);
-    return frame->declared > 0 ? !own->truncated : own->end <= frame->end;
+    if (frame->declared > 0)
+        return !own->truncated && own->fds != frame->declared;
+    return own->end <= frame->end;
 }
 
 static void expect(struct world *world)
