@@ -5,12 +5,16 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "busd/dispatch.h"
 #include "busd/driver.h"
+#include "busd/patience.h"
 #include "libbus/base/macros.h"
 #include "libbus/wire/sockio.h"
+
+#define REASON_SIZE 160
 
 /* ---------------------------------------------------------- connections */
 
@@ -22,7 +26,12 @@ static void on_line(struct connection *connection, enum lines_result result,
 
 static void on_end(struct connection *connection, int error)
 {
-    peer_doom(peer_of_connection(connection), NULL);
+    struct peer *peer = peer_of_connection(connection);
+
+    if (error == -EBADMSG)
+        peer_doom(peer, "its file descriptors are out of step with its lines");
+    else
+        peer_doom(peer, NULL);
 }
 
 static void on_writable(struct connection *connection)
@@ -37,11 +46,33 @@ static void on_refused(struct connection *connection, const struct piece *piece)
     answer_refused(hub_of(peer), peer, piece);
 }
 
+static void on_unfinished(struct connection *connection)
+{
+    struct peer *peer = peer_of_connection(connection);
+
+    patience_await_line(hub_of(peer), peer);
+}
+
+static void on_too_much(struct connection *connection)
+{
+    peer_cut_largest(peer_of_connection(connection)->user);
+}
+
+static bool on_fds_fit(struct connection *connection, unsigned more)
+{
+    struct peer *peer = peer_of_connection(connection);
+
+    return peer_may_hold_fds(peer, more, hub_now(hub_of(peer)));
+}
+
 static const struct connection_handler handler = {
     .line = on_line,
     .end = on_end,
     .writable = on_writable,
     .refused = on_refused,
+    .unfinished = on_unfinished,
+    .too_much = on_too_much,
+    .fds_fit = on_fds_fit,
 };
 
 /* A client that cannot be let in is told why, if its socket takes it. */
@@ -59,29 +90,56 @@ static void turn_away(struct broker *broker, int fd, const char *reason)
     closer_take_fd(&broker->hub.shared.closer, fd);
 }
 
+/* 0 with the peer; else why not. */
+static int make_peer(struct hub *hub, int fd, char reason[REASON_SIZE], struct peer **ret_peer)
+{
+    struct credentials credentials;
+    enum quota_slot slot;
+    uint64_t max = hub->limits.connections;
+
+    if (hub->peers.by_id.count >= max) {
+        snprintf(reason, REASON_SIZE,
+                 "the bus has all the %" PRIu64 " connections it may have (connections)", max);
+        return WIRE_LIMIT_EXCEEDED;
+    }
+    int r = credentials_read(&credentials, fd);
+    if (r < 0) {
+        snprintf(reason, REASON_SIZE, "%s", strerror(-r));
+        return r;
+    }
+    struct quota_user *user = quotas_get_user(&hub->quotas, credentials.uid);
+    r = user ? peer_new(&hub->peers, &hub->shared, fd, user, &credentials,
+                        hub->limits.message_bytes, &slot, ret_peer)
+             : -ENOMEM;
+    if (r > 0) {
+        const char *limit = quota_limit(user, slot, &max);
+        snprintf(reason, REASON_SIZE,
+                 "user %" PRIu32 " (pid %d) has all the %" PRIu64 " connections it may have%s (%s)",
+                 (uint32_t)credentials.uid, (int)credentials.pid, max,
+                 slot == QUOTA_UNPROVEN ? " that have not sent a valid message" : "", limit);
+    } else if (r < 0) {
+        snprintf(reason, REASON_SIZE, "%s", strerror(-r));
+    }
+    quota_user_unref(user);
+    credentials_deinit(&credentials);
+    return r;
+}
+
 static void on_accept(struct listener *listener, int fd, void *userdata)
 {
     struct broker *broker = userdata;
     struct hub *hub = &broker->hub;
-    struct credentials credentials;
+    char reason[REASON_SIZE];
     struct peer *peer;
 
-    if (hub->peers.by_id.count >= hub->limits.connections) {
-        turn_away(broker, fd, "the bus has all the connections it may have (connections)");
-        return;
-    }
-    int r = credentials_read(&credentials, fd);
-    if (r == 0) {
-        r = peer_new(&hub->peers, &hub->shared, fd, &credentials, hub->limits.message_bytes, &peer);
-        credentials_deinit(&credentials);
-    }
-    if (r < 0) {
-        turn_away(broker, fd, strerror(-r));
+    if (make_peer(hub, fd, reason, &peer) != 0) {
+        turn_away(broker, fd, reason);
         return;
     }
     log_write(broker->log, LOG_LEVEL_DEBUG, "%.*s connected: uid %" PRIu32 ", pid %d",
               SPAN_ARGS(peer_name(peer)), (uint32_t)peer->credentials.uid,
               (int)peer->credentials.pid);
+    patience_await_message(hub, peer);
     driver_welcome(hub, peer);
 }
 
@@ -101,6 +159,7 @@ static void bury(struct broker *broker, struct peer *peer)
         log_write(broker->log, LOG_LEVEL_DEBUG, "%.*s has gone", SPAN_ARGS(peer_name(peer)));
     }
     dispatch_goodbye(hub, peer);
+    patience_leave(hub, peer);
     /* What it can still take it shall have; nobody waits for more. */
     connection_flush(&peer->connection);
     hub->bytes_sent += peer->connection.bytes_sent;
@@ -116,22 +175,44 @@ static void flush(struct hub *hub, struct peer *peer)
         peer_doom(peer, NULL);
     else if (peer->overflow)
         announce_overflow(hub, peer);
+    patience_await_reading(hub, peer);
 }
 
 /* Writing can doom a peer, and burying one makes more to write: until all is
- * quiet, so that nobody doomed sleeps through the wait. */
+ * quiet, so that nobody doomed sleeps through the wait. Of the queues without calls
+ * and answers only so many are written; the others are next in the next turn. */
 static void settle(struct broker *broker)
 {
     struct peers *peers = &broker->hub.peers;
+    unsigned left = BROKER_FLUSHES;
     struct list *node;
 
-    while (!list_is_empty(&peers->doomed) || !list_is_empty(&peers->dirty)) {
-        while ((node = list_first(&peers->doomed)))
+    for (;;) {
+        if ((node = list_first(&peers->doomed)))
             bury(broker, LIST_ENTRY(node, struct peer, doomed_link));
-        while ((node = list_first(&peers->dirty)))
+        else if ((node = list_first(&peers->urgent)))
             flush(&broker->hub, LIST_ENTRY(node, struct peer, dirty_link));
+        else if (left-- > 0 && (node = list_first(&peers->dirty)))
+            flush(&broker->hub, LIST_ENTRY(node, struct peer, dirty_link));
+        else
+            break;
     }
-    chunk_arena_reset(&broker->hub.arena);
+    if (list_is_empty(&peers->dirty))
+        chunk_arena_reset(&broker->hub.arena);
+}
+
+static void on_again(uv_idle_t *again)
+{
+    connections_resume(&CONTAINER_OF(again, struct broker, again)->hub.shared);
+}
+
+/* The loop does not wait while there is something left to do. */
+static void arm_again(struct broker *broker)
+{
+    if (list_is_empty(&broker->hub.peers.dirty) && list_is_empty(&broker->hub.shared.backlog))
+        uv_idle_stop(&broker->again);
+    else
+        uv_idle_start(&broker->again, on_again);
 }
 
 /* Only wakes the loop: on_prepare() sees to the deadlines. */
@@ -177,6 +258,7 @@ static void on_prepare(uv_prepare_t *prepare)
     if (broker->draining)
         finish_draining(broker);
     arm_deadline_timer(broker);
+    arm_again(broker);
 }
 
 /* ---------------------------------------------------------------- drain */
@@ -207,8 +289,10 @@ static void on_signal(uv_signal_t *signal, int number)
     close_listeners(broker);
     LIST_FOREACH (node, &broker->hub.peers.all) {
         struct peer *peer = LIST_ENTRY(node, struct peer, link);
+        connection_finish(&peer->connection);
         if (!peer->doomed && connection_read(&peer->connection) < 0)
             peer_doom(peer, NULL);
+        connection_finish(&peer->connection);
     }
     LIST_FOREACH (node, &broker->hub.peers.all) {
         struct peer *peer = LIST_ENTRY(node, struct peer, link);
@@ -239,6 +323,7 @@ int broker_init(struct broker *broker, struct log *log, const struct config *con
     }
     uv_timer_init(&broker->loop, &broker->deadline_timer);
     uv_timer_init(&broker->loop, &broker->drain_timer);
+    uv_idle_init(&broker->loop, &broker->again);
     uv_prepare_init(&broker->loop, &broker->prepare);
     uv_prepare_start(&broker->prepare, on_prepare);
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
@@ -276,6 +361,7 @@ void broker_deinit(struct broker *broker)
         peer_doom(LIST_ENTRY(node, struct peer, link), NULL);
     settle(broker);
     connection_shared_close(&broker->hub.shared);
+    uv_close((uv_handle_t *)&broker->again, NULL);
     uv_close((uv_handle_t *)&broker->prepare, NULL);
     uv_close((uv_handle_t *)&broker->deadline_timer, NULL);
     uv_close((uv_handle_t *)&broker->drain_timer, NULL);

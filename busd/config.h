@@ -12,7 +12,7 @@
 
 #include "busd/limits.h"
 
-#define CONFIG_REASON_SIZE 512
+#define CONFIG_REASON_SIZE 1024
 
 struct config {
     struct limits limits;

@@ -9,6 +9,11 @@
  * buffer of the connection's own. Writing: one sendmsg() a turn for all that
  * waits, as far as the socket takes it.
  *
+ * What one client may have done for it in one turn is bounded: lines beyond
+ * CONNECTION_EFFORT wait in its buffer for the next turn, and nothing more is read from
+ * it until they are done with. What is held for a client, its unfinished line and its
+ * queue, is charged to its user.
+ *
  * At most one fd-bearing message is in the receiver's socket at a time, because
  * the kernel charges fds in flight to our user until they are read: the next one
  * waits until `struct drain` sees the socket empty.
@@ -22,6 +27,7 @@
 
 #include "busd/closer.h"
 #include "busd/outq.h"
+#include "busd/quota.h"
 #include "libbus/wire/fdqueue.h"
 #include "libbus/wire/lines.h"
 
@@ -30,19 +36,29 @@
 /* An unfinished line longer than this is read on in place. */
 #define CONNECTION_PARTIAL_DIRECT (32u * 1024)
 #define CONNECTION_BUFFER_SIZE    (CONNECTION_READ_SIZE + CONNECTION_PARTIAL_DIRECT)
+/* What may be done for one client in one turn: a line counts as one, each receiver that
+ * it goes to as one, and what is slower as more. About 100 us. */
+#define CONNECTION_EFFORT 512
 
 struct connection;
 
 struct connection_handler {
     /* A line, or that one was too long. The bytes live until it returns. */
     void (*line)(struct connection *connection, enum lines_result result, const struct line *line);
-    /* The peer has gone (0) or the socket failed (-errno). */
+    /* The peer has gone (0), the socket failed (-errno), or fds came that can belong to
+     * no line (-EBADMSG). */
     void (*end)(struct connection *connection, int error);
     /* There is room to write, or the fds before have been read: flush it. */
     void (*writable)(struct connection *connection);
     /* The kernel would not take the fds of this message (ETOOMANYREFS); it has left
      * the queue. The piece is borrowed. */
     void (*refused)(struct connection *connection, const struct piece *piece);
+    /* A line has begun and waits for its rest, or does not any more. */
+    void (*unfinished)(struct connection *connection);
+    /* Its unfinished line is more than its user may have. */
+    void (*too_much)(struct connection *connection);
+    /* Whether so many more fds may be held for it. */
+    bool (*fds_fit)(struct connection *connection, unsigned more);
 };
 
 /* What all connections share. */
@@ -51,19 +67,28 @@ struct connection_shared {
     const struct connection_handler *handler;
     struct outq_pool pool;
     struct closer closer;
-    char *buffer;    /* CONNECTION_BUFFER_SIZE and padding */
-    uv_poll_t drain; /* of an epoll set, edge-triggered: sockets whose fds are unread */
-    int drain_fd;    /* -1 until the first one */
+    char *buffer;        /* CONNECTION_BUFFER_SIZE and padding */
+    uv_poll_t drain;     /* of an epoll set, edge-triggered: sockets whose fds are unread */
+    int drain_fd;        /* -1 until the first one */
+    unsigned effort;     /* of this turn for the client whose lines are taken */
+    struct list backlog; /* struct connection.backlog: lines wait for their turn */
 };
 
 struct connection {
     uv_poll_t poll;
     struct connection_shared *shared;
     int fd;
-    int events;      /* what poll asks for */
-    bool stopped;    /* no more lines are taken */
-    bool fds_unread; /* fds are in the socket, not known to be read */
-    bool draining;   /* … and others wait for them in the queue */
+    int events;          /* what poll asks for */
+    bool stopped;        /* no more lines are taken */
+    bool draining;       /* fds in the queue wait for those in the socket */
+    bool unfinished;     /* the beginning of a line has been read, or fds for one */
+    bool failed;         /* the socket is in error; what it holds is still read */
+    unsigned fds_unread; /* how many are in the socket, not known to be read */
+    struct list backlog;
+    uint64_t read_at;  /* milliseconds on the loop's clock: bytes came last … */
+    uint64_t wrote_at; /* … and went last */
+    struct charge bytes;
+    struct charge fds;
     struct lines lines;
     char *partial;
     size_t partial_size;
@@ -80,13 +105,19 @@ int connection_shared_init(struct connection_shared *shared, uv_loop_t *loop,
 void connection_shared_close(struct connection_shared *shared);
 void connection_shared_deinit(struct connection_shared *shared);
 
-/* Takes the socket, on success only. 0 or -errno. */
+/* Takes the socket, on success only. The user is borrowed. 0 or -errno. */
 int connection_init(struct connection *connection, struct connection_shared *shared, int fd,
-                    size_t message_bytes);
+                    struct quota_user *user, size_t message_bytes);
 
 /* Reads once and hands the lines out. 1 if there was something, 0 if not or at the
  * end, -errno when the connection is dead. */
 int connection_read(struct connection *connection);
+
+/* Once a turn: takes lines that have waited for it, of each connection its share. */
+void connections_resume(struct connection_shared *shared);
+
+/* The same of one connection, to the last one. */
+void connection_finish(struct connection *connection);
 
 /* Takes no more lines from now on; what is queued can still be flushed. */
 void connection_stop(struct connection *connection);
@@ -100,6 +131,15 @@ static inline bool connection_is_blocked(const struct connection *connection)
 {
     return connection->draining || connection->events & UV_WRITABLE;
 }
+
+/* The bytes held for it: what waits to be written, and a long unfinished line. */
+uint64_t connection_bytes(const struct connection *connection);
+
+/* Charges what is held by now. */
+void connection_charge(struct connection *connection);
+
+/* Finds out whether the fds in the socket have been read. */
+void connection_look_for_fds(struct connection *connection);
 
 /* Closes everything; `closed` is called once the memory may be freed. */
 void connection_close(struct connection *connection, uv_close_cb closed);

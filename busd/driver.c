@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "busd/driver.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,6 +64,17 @@ void driver_fail(struct driver_call *call, enum wire_error error, const char *fo
     va_end(args);
     answer_call_error(call->hub, call->caller, call->id, error, "%s",
                       message ? message : wire_error_sentence(error));
+}
+
+void driver_fail_limit(struct driver_call *call, size_t count, const char *own, uint64_t max,
+                       enum quota_slot slot)
+{
+    bool reached = count >= max;
+    const char *limit = reached ? own : quota_limit(call->caller->user, slot, &max);
+
+    driver_fail(call, WIRE_LIMIT_EXCEEDED, "%s %" PRIu64 " %s already (%s)",
+                reached ? "you have" : "your user has", max, own, limit);
+    hub_log_limit(call->hub, call->caller, limit, max);
 }
 
 void driver_reply_text(struct driver_call *call, struct text *text)

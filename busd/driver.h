@@ -40,6 +40,11 @@ void driver_reply(struct driver_call *call, struct span body, struct fds *fds);
 void driver_fail(struct driver_call *call, enum wire_error error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* The caller has `count` of what `own` (of value `max`) limits for a connection and the
+ * slot for a user: the error that names the one that is reached. */
+void driver_fail_limit(struct driver_call *call, size_t count, const char *own, uint64_t max,
+                       enum quota_slot slot);
+
 /* The body made by `text`, which is emptied; or an error if there was no memory. */
 void driver_reply_text(struct driver_call *call, struct text *text);
 

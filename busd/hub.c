@@ -2,6 +2,7 @@
 #include "busd/hub.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <sys/random.h>
 
@@ -32,6 +33,7 @@ int hub_init(struct hub *hub, struct log *log, uv_loop_t *loop,
     r = connection_shared_init(&hub->shared, loop, handler);
     if (r < 0)
         return r;
+    quotas_init(&hub->quotas, &hub->limits);
     peers_init(&hub->peers);
     names_init(&hub->names);
     topics_init(&hub->topics);
@@ -48,6 +50,7 @@ void hub_deinit(struct hub *hub)
     topics_deinit(&hub->topics);
     names_deinit(&hub->names);
     peers_deinit(&hub->peers);
+    quotas_deinit(&hub->quotas);
     chunk_arena_deinit(&hub->arena);
     connection_shared_deinit(&hub->shared);
     text_deinit(&hub->text);
@@ -79,6 +82,14 @@ struct text *hub_text(struct hub *hub)
 uint64_t hub_now(const struct hub *hub)
 {
     return uv_now(hub->loop);
+}
+
+void hub_log_limit(struct hub *hub, const struct peer *peer, const char *limit, uint64_t value)
+{
+    log_limited(hub->log, LOG_LEVEL_NOTICE,
+                "%.*s (uid %" PRIu32 ", pid %d) has all that it may have: %s is %" PRIu64,
+                SPAN_ARGS(peer_name(peer)), (uint32_t)peer->credentials.uid,
+                (int)peer->credentials.pid, limit, value);
 }
 
 struct peer *peer_of_owner(struct name_owner *owner)

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 # Includes go strictly downward. For the broker:
 #
-#     main > broker > listener > dispatch > driver* > {announce answer} > deliver > hub
-#     > peer > connection > outq > {names topics calls monitor} > {config args}
-#     > {limits deadlines chunk closer credentials} > wire > base
+#     main > broker > listener > dispatch > driver* > {announce answer} > deliver
+#     > patience > hub > peer > connection > outq > {names topics calls monitor}
+#     > {config args quota} > {limits deadlines chunk closer credentials} > wire > base
 #
 # for the library libbus/*.c > wire > base. Tools and examples see the public
 # headers and their own folder. Tests may include anything.
@@ -104,8 +104,8 @@ function check_order(kind, name) {
 
 BEGIN {
     base_rank = 3
-    count = split("limits,deadlines,chunk,closer,credentials config,args " \
-                  "names,topics,calls,monitor outq connection peer hub deliver announce,answer " \
+    count = split("limits,deadlines,chunk,closer,credentials config,args,quota " \
+                  "names,topics,calls,monitor outq connection peer hub patience deliver announce,answer " \
                   "driver dispatch listener broker main", groups, " ")
     for (i = 1; i <= count; i++) {
         n = split(groups[i], members, ",")
