@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -145,20 +146,30 @@ static void on_accept(struct listener *listener, int fd, void *userdata)
 
 /* --------------------------------------------------------- once a turn */
 
-static void bury(struct broker *broker, struct peer *peer)
+/* The first thing at a peer's end: says why. */
+static void begin_end(struct broker *broker, struct peer *peer)
 {
-    struct hub *hub = &broker->hub;
-
-    list_remove(&peer->doomed_link);
+    peer->leaving = true;
     if (peer->reason) {
         log_limited(broker->log, LOG_LEVEL_NOTICE, "%.*s (uid %" PRIu32 ", pid %d) is cut: %s",
                     SPAN_ARGS(peer_name(peer)), (uint32_t)peer->credentials.uid,
                     (int)peer->credentials.pid, peer->reason);
-        answer_goodbye(hub, peer, peer->reason);
+        answer_goodbye(&broker->hub, peer, peer->reason);
     } else {
         log_write(broker->log, LOG_LEVEL_DEBUG, "%.*s has gone", SPAN_ARGS(peer_name(peer)));
     }
-    dispatch_goodbye(hub, peer);
+}
+
+/* Removes as many traces of a doomed peer as there are to be removed in this turn; it
+ * ends with the last one. */
+static void bury(struct broker *broker, struct peer *peer, unsigned *traces)
+{
+    struct hub *hub = &broker->hub;
+
+    if (!peer->leaving)
+        begin_end(broker, peer);
+    if (!dispatch_goodbye(hub, peer, traces))
+        return;
     patience_leave(hub, peer);
     /* What it can still take it shall have; nobody waits for more. */
     connection_flush(&peer->connection);
@@ -178,21 +189,20 @@ static void flush(struct hub *hub, struct peer *peer)
     patience_await_reading(hub, peer);
 }
 
-/* Writing can doom a peer, and burying one makes more to write: until all is
- * quiet, so that nobody doomed sleeps through the wait. Of the queues without calls
- * and answers only so many are written; the others are next in the next turn. */
-static void settle(struct broker *broker)
+/* Writing can doom a peer, and burying one makes more to write: until all is quiet, or
+ * until what one turn may do of it is done. Calls and answers are always written. */
+static void settle(struct broker *broker, unsigned traces)
 {
     struct peers *peers = &broker->hub.peers;
-    unsigned left = BROKER_FLUSHES;
+    unsigned flushes = BROKER_FLUSHES;
     struct list *node;
 
     for (;;) {
-        if ((node = list_first(&peers->doomed)))
-            bury(broker, LIST_ENTRY(node, struct peer, doomed_link));
+        if (traces > 0 && (node = list_first(&peers->doomed)))
+            bury(broker, LIST_ENTRY(node, struct peer, doomed_link), &traces);
         else if ((node = list_first(&peers->urgent)))
             flush(&broker->hub, LIST_ENTRY(node, struct peer, dirty_link));
-        else if (left-- > 0 && (node = list_first(&peers->dirty)))
+        else if (flushes > 0 && flushes-- && (node = list_first(&peers->dirty)))
             flush(&broker->hub, LIST_ENTRY(node, struct peer, dirty_link));
         else
             break;
@@ -203,13 +213,15 @@ static void settle(struct broker *broker)
 
 static void on_again(uv_idle_t *again)
 {
-    connections_resume(&CONTAINER_OF(again, struct broker, again)->hub.shared);
 }
 
 /* The loop does not wait while there is something left to do. */
 static void arm_again(struct broker *broker)
 {
-    if (list_is_empty(&broker->hub.peers.dirty) && list_is_empty(&broker->hub.shared.backlog))
+    const struct hub *hub = &broker->hub;
+
+    if (list_is_empty(&hub->peers.dirty) && list_is_empty(&hub->peers.doomed) &&
+        !connections_wait(&hub->shared))
         uv_idle_stop(&broker->again);
     else
         uv_idle_start(&broker->again, on_again);
@@ -244,7 +256,7 @@ static void finish_draining(struct broker *broker)
         if (outq_is_empty(&peer->connection.outq))
             peer_doom(peer, NULL);
     }
-    settle(broker);
+    settle(broker, UINT_MAX);
     if (list_is_empty(&broker->hub.peers.all))
         uv_stop(&broker->loop);
 }
@@ -253,8 +265,9 @@ static void on_prepare(uv_prepare_t *prepare)
 {
     struct broker *broker = CONTAINER_OF(prepare, struct broker, prepare);
 
+    connections_begin_turn(&broker->hub.shared);
     dispatch_deadlines(&broker->hub, hub_now(&broker->hub));
-    settle(broker);
+    settle(broker, BROKER_TRACES);
     if (broker->draining)
         finish_draining(broker);
     arm_deadline_timer(broker);
@@ -359,7 +372,7 @@ void broker_deinit(struct broker *broker)
     close_listeners(broker);
     LIST_FOREACH (node, &broker->hub.peers.all)
         peer_doom(LIST_ENTRY(node, struct peer, link), NULL);
-    settle(broker);
+    settle(broker, UINT_MAX);
     connection_shared_close(&broker->hub.shared);
     uv_close((uv_handle_t *)&broker->again, NULL);
     uv_close((uv_handle_t *)&broker->prepare, NULL);

@@ -19,6 +19,8 @@
 /* How many queues are written in one turn, calls and answers aside, before the loop
  * looks who else wants something. */
 #define BROKER_FLUSHES 32
+/* How many traces of those that have gone are removed in one turn. */
+#define BROKER_TRACES 128
 
 struct broker {
     uv_loop_t loop;

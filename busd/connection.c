@@ -24,6 +24,7 @@ int connection_shared_init(struct connection_shared *shared, uv_loop_t *loop,
     shared->buffer = calloc(1, CONNECTION_BUFFER_SIZE + SCAN_PADDING);
     if (!shared->buffer)
         return -ENOMEM;
+    list_init(&shared->fresh);
     list_init(&shared->backlog);
     outq_pool_init(&shared->pool);
     closer_init(&shared->closer, loop);
@@ -60,7 +61,7 @@ int connection_init(struct connection *connection, struct connection_shared *sha
                     struct quota_user *user, size_t message_bytes)
 {
     *connection = (struct connection){.shared = shared, .fd = fd};
-    list_init(&connection->backlog);
+    list_init(&connection->waiting);
     charge_init(&connection->bytes, user, QUOTA_BYTES);
     charge_init(&connection->fds, user, QUOTA_FDS);
     int r = uv_poll_init(shared->loop, &connection->poll, fd);
@@ -75,7 +76,8 @@ int connection_init(struct connection *connection, struct connection_shared *sha
 void connection_stop(struct connection *connection)
 {
     connection->stopped = true;
-    list_remove(&connection->backlog);
+    connection->has_backlog = false;
+    list_remove(&connection->waiting);
     set_events(connection, connection->events & UV_WRITABLE);
 }
 
@@ -165,6 +167,26 @@ static char *prepare_read(struct connection *connection, size_t *ret_space)
     return connection->partial;
 }
 
+/* How much has been done for the user in this turn; what it had too much of before is
+ * counted again. */
+static uint64_t user_effort(struct connection *connection)
+{
+    struct quota_user *user = connection->bytes.user;
+    uint64_t turns = connection->shared->turn - user->turn;
+
+    if (turns > 0) {
+        uint64_t forgiven = MIN(turns, user->effort) * CONNECTION_USER_EFFORT;
+        user->effort -= MIN(forgiven, user->effort);
+        user->turn = connection->shared->turn;
+    }
+    return user->effort;
+}
+
+static bool has_had_its_turn(struct connection *connection)
+{
+    return user_effort(connection) >= CONNECTION_USER_EFFORT;
+}
+
 /* Hands out the lines in data[0..size) as far as this turn goes; what is left is
  * kept. */
 static int take_lines(struct connection *connection, char *data, size_t size)
@@ -173,8 +195,8 @@ static int take_lines(struct connection *connection, char *data, size_t size)
     const struct connection_handler *handler = shared->handler;
     size_t taken = 0;
 
-    shared->effort = 0;
-    list_remove(&connection->backlog);
+    shared->effort = CONNECTION_CALL_EFFORT;
+    connection->has_backlog = false;
     while (!connection->stopped) {
         struct line line;
         size_t consumed;
@@ -184,11 +206,14 @@ static int take_lines(struct connection *connection, char *data, size_t size)
         if (result == LINES_MORE)
             break;
         handler->line(connection, result, &line);
-        if (++shared->effort >= CONNECTION_EFFORT && taken < size && !connection->stopped) {
-            list_append(&shared->backlog, &connection->backlog);
+        shared->effort += CONNECTION_LINE_EFFORT;
+        if (shared->effort >= CONNECTION_EFFORT && taken < size && !connection->stopped) {
+            connection->has_backlog = true;
+            list_append(&shared->backlog, &connection->waiting);
             break;
         }
     }
+    connection->bytes.user->effort += shared->effort;
     if (connection->stopped || taken == size) {
         drop_partial(connection);
         return 0;
@@ -224,7 +249,7 @@ static int check_rest(struct connection *connection)
 {
     if (connection->stopped)
         return 0;
-    if (list_is_empty(&connection->backlog)) {
+    if (!connection->has_backlog) {
         bool unfinished = connection->partial_size > 0 || connection->lines.skipping ||
                           list_first(&connection->fdqueue.batches);
         int r = check_fds(connection);
@@ -275,49 +300,70 @@ int connection_read(struct connection *connection)
  * error (libuv has stopped polling it), but what it sent is still to be taken. */
 static int read_to_end(struct connection *connection)
 {
-    int r;
+    int r = connection_read(connection);
 
-    connection->events = 0;
-    connection->failed = true;
-    do {
-        r = connection_read(connection);
-    } while (r > 0 && !connection->stopped && list_is_empty(&connection->backlog));
+    if (r > 0 && !connection->stopped && !connection->has_backlog)
+        list_append(&connection->shared->fresh, &connection->waiting);
     return r == 0 && !connection->stopped ? -ECONNRESET : r;
 }
 
-/* Lines that have waited: 0 or -errno. */
-static int resume(struct connection *connection)
+/* Does what there is to do for the connection: 0 or -errno. */
+static int serve(struct connection *connection)
 {
-    int r = take_lines(connection, connection->partial, connection->partial_size);
+    int r;
 
-    if (r == 0)
-        r = check_rest(connection);
-    if (r == 0 && connection->failed && list_is_empty(&connection->backlog) && !connection->stopped)
-        r = read_to_end(connection);
+    list_remove(&connection->waiting);
+    if (connection->has_backlog) {
+        r = take_lines(connection, connection->partial, connection->partial_size);
+        if (r == 0)
+            r = check_rest(connection);
+        if (r == 0 && connection->failed && !connection->has_backlog && !connection->stopped)
+            list_append(&connection->shared->fresh, &connection->waiting);
+    } else {
+        r = connection->failed ? read_to_end(connection) : connection_read(connection);
+    }
+    if (r >= 0 && !connection->stopped && !connection->failed &&
+        list_is_empty(&connection->waiting))
+        r = set_events(connection, connection->events | UV_READABLE);
     return MIN(r, 0);
 }
 
-void connections_resume(struct connection_shared *shared)
+/* Those who have waited, in their order, if their users have something left of the
+ * turn. */
+static void serve_all(struct connection_shared *shared, struct list *list)
 {
     struct list waiting;
     struct list *node;
 
     list_init(&waiting);
-    list_splice(&waiting, &shared->backlog);
+    list_splice(&waiting, list);
     while ((node = list_first(&waiting))) {
-        struct connection *connection = LIST_ENTRY(node, struct connection, backlog);
-        int r = resume(connection);
+        struct connection *connection = LIST_ENTRY(node, struct connection, waiting);
+        int r = 0;
+        if (has_had_its_turn(connection)) {
+            list_remove(node);
+            list_append(list, node);
+        } else {
+            r = serve(connection);
+        }
         if (r < 0)
             shared->handler->end(connection, r);
     }
+}
+
+void connections_begin_turn(struct connection_shared *shared)
+{
+    shared->turn++;
+    serve_all(shared, &shared->fresh);
+    serve_all(shared, &shared->backlog);
 }
 
 void connection_finish(struct connection *connection)
 {
     int r = 0;
 
-    while (r == 0 && !list_is_empty(&connection->backlog))
-        r = resume(connection);
+    while (r == 0 && !list_is_empty(&connection->waiting))
+        r = serve(connection);
     if (r < 0)
         connection->shared->handler->end(connection, r);
 }
@@ -330,15 +376,23 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
     if (events & UV_WRITABLE)
         handler->writable(connection);
-    if (connection->stopped)
-        return;
-    if (status < 0 && !list_is_empty(&connection->backlog)) {
+    if (status < 0) {
         connection->events = 0;
         connection->failed = true;
-    } else if (status < 0)
-        r = read_to_end(connection);
-    else if (events & UV_READABLE && list_is_empty(&connection->backlog))
-        r = connection_read(connection);
+    } else if (!(events & UV_READABLE)) {
+        return;
+    }
+    if (connection->stopped)
+        return;
+    if (!list_is_empty(&connection->waiting)) {
+        /* We know: it need not be said again in every turn. */
+        set_events(connection, connection->events & UV_WRITABLE);
+        return;
+    }
+    if (has_had_its_turn(connection))
+        list_append(&connection->shared->fresh, &connection->waiting);
+    else
+        r = serve(connection);
     if (r < 0)
         handler->end(connection, r);
 }
@@ -467,7 +521,9 @@ int connection_flush(struct connection *connection)
 {
     int r = write_queue(connection);
 
-    connection_charge(connection);
+    if (!outq_is_empty(&connection->outq) || connection->bytes.amount > 0 ||
+        connection->fds_unread > 0 || connection->fds.amount > 0)
+        connection_charge(connection);
     return r;
 }
 
@@ -481,7 +537,7 @@ void connection_close(struct connection *connection, uv_close_cb closed)
     outq_deinit(&connection->outq, &shared->pool);
     fdqueue_deinit(&connection->fdqueue);
     free(TAKE(connection->partial));
-    list_remove(&connection->backlog);
+    list_remove(&connection->waiting);
     charge_give_back(&connection->bytes);
     charge_give_back(&connection->fds);
     uv_close((uv_handle_t *)&connection->poll, closed);

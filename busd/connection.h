@@ -9,10 +9,11 @@
  * buffer of the connection's own. Writing: one sendmsg() a turn for all that
  * waits, as far as the socket takes it.
  *
- * What one client may have done for it in one turn is bounded: lines beyond
- * CONNECTION_EFFORT wait in its buffer for the next turn, and nothing more is read from
- * it until they are done with. What is held for a client, its unfinished line and its
- * queue, is charged to its user.
+ * What may be done for one connection and for one user in one turn is bounded. Lines
+ * beyond CONNECTION_EFFORT wait in the connection's buffer for a later turn, and nothing
+ * more is read from it until they are done with; connections of a user beyond
+ * CONNECTION_USER_EFFORT wait to be read from. What is held for a client, its
+ * unfinished line and its queue, is charged to its user.
  *
  * At most one fd-bearing message is in the receiver's socket at a time, because
  * the kernel charges fds in flight to our user until they are read: the next one
@@ -36,9 +37,13 @@
 /* An unfinished line longer than this is read on in place. */
 #define CONNECTION_PARTIAL_DIRECT (32u * 1024)
 #define CONNECTION_BUFFER_SIZE    (CONNECTION_READ_SIZE + CONNECTION_PARTIAL_DIRECT)
-/* What may be done for one client in one turn: a line counts as one, each receiver that
- * it goes to as one, and what is slower as more. About 100 us. */
-#define CONNECTION_EFFORT 512
+/* What may be done in one turn for one connection, and for all of one user, in steps of
+ * about 100 ns: a line counts as two, each receiver that it goes to as one, and what is
+ * slower, like a system call, as more. So one turn takes some 100 us for each user. */
+#define CONNECTION_EFFORT      1100
+#define CONNECTION_USER_EFFORT 1100
+#define CONNECTION_LINE_EFFORT 2
+#define CONNECTION_CALL_EFFORT 16
 
 struct connection;
 
@@ -67,11 +72,13 @@ struct connection_shared {
     const struct connection_handler *handler;
     struct outq_pool pool;
     struct closer closer;
-    char *buffer;        /* CONNECTION_BUFFER_SIZE and padding */
-    uv_poll_t drain;     /* of an epoll set, edge-triggered: sockets whose fds are unread */
-    int drain_fd;        /* -1 until the first one */
-    unsigned effort;     /* of this turn for the client whose lines are taken */
-    struct list backlog; /* struct connection.backlog: lines wait for their turn */
+    char *buffer;    /* CONNECTION_BUFFER_SIZE and padding */
+    uv_poll_t drain; /* of an epoll set, edge-triggered: sockets whose fds are unread */
+    int drain_fd;    /* -1 until the first one */
+    uint64_t turn;
+    unsigned effort;     /* for the connection whose lines are taken */
+    struct list fresh;   /* struct connection.waiting: to be read from … */
+    struct list backlog; /* … and with lines that have been read */
 };
 
 struct connection {
@@ -84,9 +91,10 @@ struct connection {
     bool unfinished;     /* the beginning of a line has been read, or fds for one */
     bool failed;         /* the socket is in error; what it holds is still read */
     unsigned fds_unread; /* how many are in the socket, not known to be read */
-    struct list backlog;
-    uint64_t read_at;  /* milliseconds on the loop's clock: bytes came last … */
-    uint64_t wrote_at; /* … and went last */
+    bool has_backlog;    /* whole lines wait */
+    struct list waiting; /* for a turn: in one of the lists of what is shared */
+    uint64_t read_at;    /* milliseconds on the loop's clock: bytes came last … */
+    uint64_t wrote_at;   /* … and went last */
     struct charge bytes;
     struct charge fds;
     struct lines lines;
@@ -113,8 +121,14 @@ int connection_init(struct connection *connection, struct connection_shared *sha
  * end, -errno when the connection is dead. */
 int connection_read(struct connection *connection);
 
-/* Once a turn: takes lines that have waited for it, of each connection its share. */
-void connections_resume(struct connection_shared *shared);
+/* Begins a turn: serves those that have waited for it, as far as it goes. */
+void connections_begin_turn(struct connection_shared *shared);
+
+/* Whether somebody waits for the next turn. */
+static inline bool connections_wait(const struct connection_shared *shared)
+{
+    return !list_is_empty(&shared->fresh) || !list_is_empty(&shared->backlog);
+}
 
 /* The same of one connection, to the last one. */
 void connection_finish(struct connection *connection);

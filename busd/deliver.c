@@ -97,7 +97,6 @@ static bool has_room(struct hub *hub, struct peer *receiver, const struct piece 
                      enum delivery delivery)
 {
     const struct connection *connection = &receiver->connection;
-    size_t size = connection->outq.bytes + piece->size;
 
     if (piece->fds && !has_room_for_fds(hub, receiver, piece->fds->count))
         return false;
@@ -105,7 +104,8 @@ static bool has_room(struct hub *hub, struct peer *receiver, const struct piece 
         return true;
     if (!has_own_room(hub, receiver, piece, delivery))
         return false;
-    if (size <= CONNECTION_READ_SIZE && !connection_is_blocked(connection))
+    if (connection->outq.bytes + piece->size <= CONNECTION_READ_SIZE &&
+        !connection_is_blocked(connection))
         return true;
     return charge_fits(&connection->bytes, connection_bytes(connection) + piece->size);
 }

@@ -330,23 +330,45 @@ void dispatch_line(struct peer *peer, enum lines_result result, const struct lin
     fds_unref(fds);
 }
 
-void dispatch_goodbye(struct hub *hub, struct peer *peer)
+/* Removes one trace of a peer that leaves; false when there is none left. */
+static bool remove_trace(struct hub *hub, struct peer *peer)
 {
     struct name_change change;
+    struct list *node;
 
-    monitors_leave(&peer->watcher);
-    topics_leave(&hub->topics, &peer->subscriber);
-    LIST_FOREACH_SAFE (node, &peer->calls.made)
+    if ((node = list_first(&peer->subscriber.subscriptions))) {
+        struct subscription *subscription = LIST_ENTRY(node, struct subscription, by_subscriber);
+        topics_unsubscribe(&hub->topics, &peer->subscriber, subscription->id);
+        return true;
+    }
+    if ((node = list_first(&peer->calls.made))) {
         abandon_call(hub, LIST_ENTRY(node, struct call, by_caller), "disconnected");
-    while (names_leave(&hub->names, &peer->names, &change))
+        return true;
+    }
+    if (names_leave(&hub->names, &peer->names, &change)) {
         announce_name_change(hub, &change);
-    LIST_FOREACH_SAFE (node, &peer->calls.received) {
+        return true;
+    }
+    if ((node = list_first(&peer->calls.received))) {
         struct call *call = LIST_ENTRY(node, struct call, by_callee);
         struct peer *caller = peer_of_party(call->caller);
         uint64_t id = call->id;
         calls_remove(&hub->calls, call);
         answer_call_error(hub, caller, id, WIRE_NO_REPLY, NULL);
+        return true;
     }
+    return false;
+}
+
+bool dispatch_goodbye(struct hub *hub, struct peer *peer, unsigned *traces)
+{
+    monitors_leave(&peer->watcher);
+    do {
+        if (*traces == 0)
+            return false;
+        --*traces;
+    } while (remove_trace(hub, peer));
     if (peer->welcome)
         announce_peer_change(hub, peer, true);
+    return true;
 }

@@ -47,6 +47,7 @@ static const struct driver_method *find_method(struct span name)
 
 void driver_reply(struct driver_call *call, struct span body, struct fds *fds)
 {
+    call->hub->shared.effort += (unsigned)(body.size / DRIVER_EFFORT_BYTES);
     if (call->id > 0)
         answer_reply(call->hub, call->caller, call->id, body, fds);
 }
@@ -92,6 +93,7 @@ void driver_dispatch(struct hub *hub, struct peer *caller, const struct envelope
     const struct driver_method *method = find_method(envelope->method);
     char reason[ARGS_REASON_SIZE];
 
+    hub->shared.effort += DRIVER_EFFORT;
     if (!method) {
         driver_fail(&call, WIRE_METHOD_UNKNOWN,
                     "the bus has no method '%.*s': Introspect lists those it has",

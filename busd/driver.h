@@ -11,6 +11,11 @@
 #include "busd/answer.h"
 #include "busd/args.h"
 
+/* What a call costs, in the steps of CONNECTION_EFFORT: the call itself, and so many
+ * bytes of its reply. */
+#define DRIVER_EFFORT       24
+#define DRIVER_EFFORT_BYTES 64
+
 struct driver_call {
     struct hub *hub;
     struct peer *caller;

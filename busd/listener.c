@@ -15,7 +15,7 @@
 #include "libbus/wire/address.h"
 
 #define BACKLOG          1024
-#define ACCEPTS_A_WAKE   16
+#define ACCEPTS_A_WAKE   2
 #define PAUSE_FIRST_MS   10
 #define PAUSE_LONGEST_MS 1000
 

@@ -130,6 +130,7 @@ void peer_set_dirty(struct peer *peer)
 {
     if (list_is_empty(&peer->dirty_link)) {
         peer->urgent = false;
+        peer->connection.shared->effort += CONNECTION_CALL_EFFORT;
         list_append(&peer->peers->dirty, &peer->dirty_link);
     }
 }
@@ -141,6 +142,7 @@ void peer_set_urgent(struct peer *peer)
             return;
         list_remove(&peer->dirty_link);
     }
+    peer->connection.shared->effort += CONNECTION_CALL_EFFORT;
     peer->urgent = true;
     list_append(&peer->peers->urgent, &peer->dirty_link);
 }

@@ -63,6 +63,7 @@ struct peer {
     char prefix[40]; /* {"sender":":42", as put in front of every line */
     unsigned char prefix_size;
     bool doomed;
+    bool leaving;           /* its end has begun */
     bool urgent;            /* in that list */
     bool proven;            /* has sent a valid message */
     bool welcome;           /* has been greeted, and so is known to others */

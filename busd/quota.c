@@ -102,16 +102,13 @@ static bool is_fair(uint64_t mine, uint64_t more, uint64_t used, uint64_t max, u
            wanted <= max - more - used;
 }
 
-bool charge_fits(const struct charge *charge, uint64_t amount)
+bool charge_can_grow(const struct charge *charge, uint64_t more)
 {
     const struct quota_user *user = charge->user;
     const struct quotas *quotas = user->quotas;
     enum quota_slot slot = charge->slot;
     uint64_t max = limit_at(quotas, slots[slot].user);
 
-    if (amount <= charge->amount)
-        return true;
-    uint64_t more = amount - charge->amount;
     if (slots[slot].all == SIZE_MAX)
         return more <= max && user->used[slot] <= max - more;
     return is_fair(charge->amount, more, user->used[slot], max, user->holders[slot]) &&
@@ -139,7 +136,7 @@ void charge_set(struct charge *charge, uint64_t amount)
 int charge_one(struct charge *charge, struct quota_user *user, enum quota_slot slot)
 {
     charge_init(charge, user, slot);
-    if (!charge_fits(charge, 1)) {
+    if (!charge_can_grow(charge, 1)) {
         *charge = (struct charge){0};
         return WIRE_LIMIT_EXCEEDED;
     }

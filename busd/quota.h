@@ -52,7 +52,9 @@ struct quota_user {
     uint64_t used[QUOTA_SLOTS];
     uint64_t holders[QUOTA_SLOTS]; /* charges that are not 0 */
     struct list members;           /* for whoever charges it: those who are this user */
-    uint64_t checked;              /* for the same: when the members were looked over last */
+    uint64_t checked;              /* for the same: when the members were looked over last … */
+    uint64_t turn;   /* … in which turn of the loop something was done for them … */
+    uint64_t effort; /* … and how much of late */
 };
 
 /* All zero: nothing is charged. */
@@ -77,8 +79,14 @@ void charge_init(struct charge *charge, struct quota_user *user, enum quota_slot
 /* Starts a charge of one. 0, or WIRE_LIMIT_EXCEEDED with nothing charged. */
 int charge_one(struct charge *charge, struct quota_user *user, enum quota_slot slot);
 
-/* Whether the charge could become that large. */
-bool charge_fits(const struct charge *charge, uint64_t amount);
+/* Whether the charge could become so much larger. */
+bool charge_can_grow(const struct charge *charge, uint64_t more);
+
+/* Whether it could become that large. */
+static inline bool charge_fits(const struct charge *charge, uint64_t amount)
+{
+    return amount <= charge->amount || charge_can_grow(charge, amount - charge->amount);
+}
 
 /* Makes it that large, whatever the ceilings say: for what is there already. */
 void charge_set(struct charge *charge, uint64_t amount);
