@@ -460,6 +460,11 @@ static bool must_drain(struct connection *connection)
     return connection->fds_unread > 0;
 }
 
+bool connection_await_fds(struct connection *connection)
+{
+    return connection->fds_unread > 0 && wait_for_drain(connection) == 0;
+}
+
 static void refuse_first(struct connection *connection)
 {
     struct piece piece;

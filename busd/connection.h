@@ -155,6 +155,9 @@ void connection_charge(struct connection *connection);
 /* Finds out whether the fds in the socket have been read. */
 void connection_look_for_fds(struct connection *connection);
 
+/* Has it flushed once they have been read. False if there are none. */
+bool connection_await_fds(struct connection *connection);
+
 /* Closes everything; `closed` is called once the memory may be freed. */
 void connection_close(struct connection *connection, uv_close_cb closed);
 

@@ -66,6 +66,11 @@ void deliver_lost(struct hub *hub, struct peer *receiver, struct span topic)
         overflow->since = clock_seconds(CLOCK_REALTIME);
         overflow->first_size = (unsigned char)topic.size;
         memcpy(overflow->first, topic.data, topic.size);
+        /* It is told when its queue moves; if it does not, because it is the fds that
+         * do not fit, when those in its socket have been read, or at once. */
+        if (!connection_is_blocked(&receiver->connection) &&
+            !connection_await_fds(&receiver->connection))
+            peer_set_dirty(receiver);
         patience_await_reading(hub, receiver);
     }
     overflow->lost++;

@@ -3,6 +3,8 @@
 
 #include <inttypes.h>
 
+#include "libbus/wire/sockio.h"
+
 /* Deadlines are not moved with every byte: when one passes, the last progress says
  * whether it has been meant. */
 static void start(struct hub *hub, struct deadline *deadline, uint64_t timeout)
@@ -48,10 +50,25 @@ static bool is_stalled(const struct hub *hub, const struct peer *peer)
 
 void patience_await_reading(struct hub *hub, struct peer *peer)
 {
-    if (is_stalled(hub, peer))
-        start(hub, &peer->stall, hub->limits.stall_timeout);
-    else
+    if (!is_stalled(hub, peer)) {
         deadlines_remove(&hub->deadlines, &peer->stall);
+    } else if (!deadline_is_set(&peer->stall)) {
+        peer->unread = sockio_unread(peer->connection.fd);
+        start(hub, &peer->stall, hub->limits.stall_timeout);
+    }
+}
+
+/* Whether the peer has read something within the timeout. A socket may take more only
+ * when most of it has been read; what it holds says it earlier. */
+static bool has_read(struct hub *hub, struct peer *peer)
+{
+    int before = peer->unread;
+
+    peer->unread = sockio_unread(peer->connection.fd);
+    if (put_off(hub, &peer->stall, peer->connection.wrote_at, hub->limits.stall_timeout))
+        return true;
+    return peer->unread < before &&
+           put_off(hub, &peer->stall, hub_now(hub), hub->limits.stall_timeout);
 }
 
 void patience_expire(struct hub *hub, struct deadline *deadline)
@@ -73,7 +90,7 @@ void patience_expire(struct hub *hub, struct deadline *deadline)
         break;
     case DEADLINE_STALL:
         peer = CONTAINER_OF(deadline, struct peer, stall);
-        if (!put_off(hub, deadline, peer->connection.wrote_at, limits->stall_timeout))
+        if (!has_read(hub, peer))
             peer_doom(peer,
                       "it has read nothing for %" PRIu64 " ms (stall_timeout), and %zu bytes "
                       "wait for it",

@@ -75,6 +75,7 @@ struct peer {
     struct deadline unproven;
     struct deadline line;
     struct deadline stall;
+    int unread; /* what the socket held when the stall was looked at last */
     struct name_owner names;
     struct subscriber subscriber;
     struct call_party calls;
