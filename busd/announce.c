@@ -27,11 +27,17 @@ void announce_to(struct hub *hub, struct peer *receiver, struct span topic, stru
         deliver_text(hub, receiver, MESSAGE_EVENT, topic, text_span(text), NULL);
 }
 
+/* Whether anybody wants to know. */
+static bool is_heard(const struct hub *hub)
+{
+    return hub->topics.count_broker > 0 || !list_is_empty(&hub->monitors.watchers);
+}
+
 void announce(struct hub *hub, struct span topic, struct span body)
 {
     struct text *text = hub_text(hub);
 
-    if (hub->topics.count_broker == 0 && list_is_empty(&hub->monitors.watchers))
+    if (!is_heard(hub))
         return;
     write_event(text, topic, body, false);
     if (text->failed || deliver_text_event(hub, topic, text_span(text)) < 0)
@@ -72,7 +78,7 @@ void announce_name_change(struct hub *hub, const struct name_change *change)
     CLEANUP(text_deinit) struct text topic = TEXT_INIT;
     CLEANUP(text_deinit) struct text body = TEXT_INIT;
 
-    if (change->before == change->after)
+    if (change->before == change->after || !is_heard(hub))
         return;
     text_append_string(&topic, "bus.name.");
     text_append(&topic, change->text, change->size);
@@ -85,6 +91,8 @@ void announce_peer_change(struct hub *hub, const struct peer *peer, bool gone)
     CLEANUP(text_deinit) struct text topic = TEXT_INIT;
     CLEANUP(text_deinit) struct text body = TEXT_INIT;
 
+    if (!is_heard(hub))
+        return;
     text_printf(&topic, "bus.peer.%" PRIu64, peer->id);
     if (gone)
         text_append_string(&body, "null");

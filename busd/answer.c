@@ -9,10 +9,14 @@
 
 #include "libbus/base/macros.h"
 
+/* What it costs to make one, in the steps of CONNECTION_EFFORT. */
+#define ANSWER_EFFORT 8
+
 /* Sends the line in the hub's text. 0, WIRE_LIMIT_EXCEEDED or -ENOMEM. */
 static int send_text(struct hub *hub, struct peer *receiver, enum message_type type,
                      struct fds *fds)
 {
+    hub->shared.effort += ANSWER_EFFORT;
     if (!hub->text.failed)
         return deliver_text(hub, receiver, type, (struct span){0}, text_span(&hub->text), fds);
     peer_doom(receiver, "out of memory for its answers");

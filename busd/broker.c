@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,10 +12,13 @@
 
 #include "busd/dispatch.h"
 #include "busd/driver.h"
+#include "busd/patience.h"
 #include "busd/revoke.h"
 #include "libbus/base/macros.h"
 #include "libbus/wire/address.h"
 #include "libbus/wire/sockio.h"
+
+#define REASON_SIZE 160
 
 /* ---------------------------------------------------------- connections */
 
@@ -36,7 +40,11 @@ static void lose(struct peer *peer, int error)
 
 static void on_end(struct connection *connection, int error)
 {
-    lose(peer_of_connection(connection), error);
+    if (error == -EBADMSG)
+        peer_doom(peer_of_connection(connection),
+                  "its file descriptors are out of step with its lines");
+    else
+        lose(peer_of_connection(connection), error);
 }
 
 static void on_writable(struct connection *connection)
@@ -51,11 +59,33 @@ static void on_refused(struct connection *connection, const struct piece *piece)
     answer_refused(hub_of(peer), peer, piece);
 }
 
+static void on_unfinished(struct connection *connection)
+{
+    struct peer *peer = peer_of_connection(connection);
+
+    patience_await_line(hub_of(peer), peer);
+}
+
+static void on_too_much(struct connection *connection)
+{
+    peer_cut_largest(peer_of_connection(connection)->user);
+}
+
+static bool on_fds_fit(struct connection *connection, unsigned more)
+{
+    struct peer *peer = peer_of_connection(connection);
+
+    return peer_may_hold_fds(peer, more, hub_now(hub_of(peer)));
+}
+
 static const struct connection_handler handler = {
     .line = on_line,
     .end = on_end,
     .writable = on_writable,
     .refused = on_refused,
+    .unfinished = on_unfinished,
+    .too_much = on_too_much,
+    .fds_fit = on_fds_fit,
 };
 
 /* A client that cannot be let in is told why, if its socket takes it. */
@@ -76,33 +106,68 @@ static void turn_away(struct broker *broker, int fd, enum wire_error error, cons
     closer_take_fd(&broker->hub.shared.closer, fd);
 }
 
-/* Makes a peer of who may connect. 0; 1: turned away; or -errno with the socket still
- * the caller's. */
+/* Makes a peer of who may connect. 0 with the peer; else why not. */
 static int admit(struct broker *broker, const struct listener *listener, int fd,
-                 struct credentials *credentials, struct peer **ret_peer)
+                 struct credentials *credentials, char reason[REASON_SIZE], struct peer **ret_peer)
 {
     CLEANUP(text_deinit) struct text text = TEXT_INIT;
     struct hub *hub = &broker->hub;
-    struct policy_view *view = policy_view_get(broker->config.policy, credentials, listener->label);
-
-    if (!view)
-        return -ENOMEM;
     struct policy_question question = {.verb = POLICY_CONNECT};
-    struct policy_verdict verdict = policy_ask(view, &question);
-    if (!verdict.allow) {
-        text_printf(&text, "uid %" PRIu32 ": ", (uint32_t)credentials->uid);
-        access_describe(&text, POLICY_CONNECT, (struct span){0}, &verdict);
-        turn_away(broker, fd, WIRE_ACCESS_DENIED,
-                  text.failed ? wire_error_sentence(WIRE_ACCESS_DENIED) : text.data);
-        policy_view_unref(view);
-        return 1;
+    enum quota_slot slot = QUOTA_CONNECTIONS;
+    uint64_t max;
+
+    struct policy_view *view = policy_view_get(broker->config.policy, credentials, listener->label);
+    struct quota_user *user = quotas_get_user(&hub->quotas, credentials->uid);
+    int r = view && user ? 0 : -ENOMEM;
+    struct policy_verdict verdict = view ? policy_ask(view, &question) : (struct policy_verdict){0};
+    if (r == 0 && !verdict.allow)
+        r = WIRE_ACCESS_DENIED;
+    if (r == 0) {
+        struct peer_options options = {user, credentials, listener->label, view,
+                                       hub->limits.message_bytes};
+        r = peer_new(&hub->peers, &hub->shared, fd, &options, &slot, ret_peer);
     }
-    int r = peer_new(&hub->peers, &hub->shared, fd, credentials, listener->label, view,
-                     hub->limits.message_bytes, ret_peer);
-    if (r < 0)
-        policy_view_unref(view);
-    else
+    if (r == WIRE_ACCESS_DENIED) {
+        access_describe(&text, POLICY_CONNECT, (struct span){0}, &verdict);
+        snprintf(reason, REASON_SIZE, "uid %" PRIu32 ": %s", (uint32_t)credentials->uid,
+                 text.failed ? wire_error_sentence(WIRE_ACCESS_DENIED) : text.data);
+    } else if (r > 0) {
+        const char *limit = quota_limit(user, slot, &max);
+        snprintf(reason, REASON_SIZE,
+                 "user %" PRIu32 " (pid %d) has all the %" PRIu64 " connections it may have%s (%s)",
+                 (uint32_t)credentials->uid, (int)credentials->pid, max,
+                 slot == QUOTA_UNPROVEN ? " that have not sent a valid message" : "", limit);
+    } else if (r < 0) {
+        snprintf(reason, REASON_SIZE, "%s", strerror(-r));
+    }
+    if (r == 0)
         (*ret_peer)->listener = listener->id;
+    else
+        policy_view_unref(view);
+    quota_user_unref(user);
+    return r;
+}
+
+/* 0 with the peer; else why not. */
+static int make_peer(struct broker *broker, const struct listener *listener, int fd,
+                     char reason[REASON_SIZE], struct peer **ret_peer)
+{
+    struct hub *hub = &broker->hub;
+    struct credentials credentials;
+    uint64_t max = hub->limits.connections;
+
+    if (hub->peers.by_id.count >= max) {
+        snprintf(reason, REASON_SIZE,
+                 "the bus has all the %" PRIu64 " connections it may have (connections)", max);
+        return WIRE_LIMIT_EXCEEDED;
+    }
+    int r = credentials_read(&credentials, fd);
+    if (r < 0) {
+        snprintf(reason, REASON_SIZE, "%s", strerror(-r));
+        return r;
+    }
+    r = admit(broker, listener, fd, &credentials, reason, ret_peer);
+    credentials_deinit(&credentials);
     return r;
 }
 
@@ -110,44 +175,49 @@ static void on_accept(struct listener *listener, int fd, void *userdata)
 {
     struct broker *broker = userdata;
     struct hub *hub = &broker->hub;
-    struct credentials credentials;
+    char reason[REASON_SIZE];
     struct peer *peer;
 
-    if (hub->peers.by_id.count >= hub->limits.connections) {
-        turn_away(broker, fd, WIRE_LIMIT_EXCEEDED,
-                  "the bus has all the connections it may have (connections)");
+    int r = make_peer(broker, listener, fd, reason, &peer);
+    if (r != 0) {
+        turn_away(broker, fd, r == WIRE_ACCESS_DENIED ? WIRE_ACCESS_DENIED : WIRE_LIMIT_EXCEEDED,
+                  reason);
         return;
     }
-    int r = credentials_read(&credentials, fd);
-    if (r == 0) {
-        r = admit(broker, listener, fd, &credentials, &peer);
-        credentials_deinit(&credentials);
-    }
-    if (r < 0)
-        turn_away(broker, fd, WIRE_LIMIT_EXCEEDED, strerror(-r));
-    if (r != 0)
-        return;
     struct log_subject subject = peer_subject(peer);
     log_about(broker->log, LOG_LEVEL_DEBUG, &subject, "connected", NULL);
+    patience_await_message(hub, peer);
     driver_welcome(hub, peer);
 }
 
 /* --------------------------------------------------------- once a turn */
 
-static void bury(struct broker *broker, struct peer *peer)
+/* The first thing at a peer's end: says why. */
+static void begin_end(struct broker *broker, struct peer *peer)
 {
-    struct hub *hub = &broker->hub;
-
-    list_remove(&peer->doomed_link);
     struct log_subject subject = peer_subject(peer);
+
+    peer->leaving = true;
     if (peer->reason) {
         log_about(broker->log, LOG_LEVEL_NOTICE, &subject, "cut", "%s", peer->reason);
-        answer_goodbye(hub, peer, peer->reason);
+        answer_goodbye(&broker->hub, peer, peer->reason);
     } else {
         log_about(broker->log, LOG_LEVEL_DEBUG, &subject, "gone", "%s",
                   broker->draining ? "the bus is shutting down" : "it has closed its end");
     }
-    dispatch_goodbye(hub, peer);
+}
+
+/* Removes as many traces of a doomed peer as there are to be removed in this turn; it
+ * ends with the last one. */
+static void bury(struct broker *broker, struct peer *peer, unsigned *traces)
+{
+    struct hub *hub = &broker->hub;
+
+    if (!peer->leaving)
+        begin_end(broker, peer);
+    if (!dispatch_goodbye(hub, peer, traces))
+        return;
+    patience_leave(hub, peer);
     /* What it can still take it shall have; nobody waits for more. */
     connection_flush(&peer->connection);
     hub->bytes_sent += peer->connection.bytes_sent;
@@ -164,22 +234,45 @@ static void flush(struct hub *hub, struct peer *peer)
         lose(peer, r);
     else if (peer->overflow)
         announce_overflow(hub, peer);
+    patience_await_reading(hub, peer);
 }
 
-/* Writing can doom a peer, and burying one makes more to write: until all is
- * quiet, so that nobody doomed sleeps through the wait. */
-static void settle(struct broker *broker)
+/* Writing can doom a peer, and burying one makes more to write: until all is quiet, or
+ * until what one turn may do of it is done. Calls and answers are always written. */
+static void settle(struct broker *broker, unsigned traces)
 {
     struct peers *peers = &broker->hub.peers;
+    unsigned flushes = BROKER_FLUSHES;
     struct list *node;
 
-    while (!list_is_empty(&peers->doomed) || !list_is_empty(&peers->dirty)) {
-        while ((node = list_first(&peers->doomed)))
-            bury(broker, LIST_ENTRY(node, struct peer, doomed_link));
-        while ((node = list_first(&peers->dirty)))
+    for (;;) {
+        if (traces > 0 && (node = list_first(&peers->doomed)))
+            bury(broker, LIST_ENTRY(node, struct peer, doomed_link), &traces);
+        else if ((node = list_first(&peers->urgent)))
             flush(&broker->hub, LIST_ENTRY(node, struct peer, dirty_link));
+        else if (flushes > 0 && flushes-- && (node = list_first(&peers->dirty)))
+            flush(&broker->hub, LIST_ENTRY(node, struct peer, dirty_link));
+        else
+            break;
     }
-    chunk_arena_reset(&broker->hub.arena);
+    if (list_is_empty(&peers->dirty))
+        chunk_arena_reset(&broker->hub.arena);
+}
+
+static void on_again(uv_idle_t *again)
+{
+}
+
+/* The loop does not wait while there is something left to do. */
+static void arm_again(struct broker *broker)
+{
+    const struct hub *hub = &broker->hub;
+
+    if (list_is_empty(&hub->peers.dirty) && list_is_empty(&hub->peers.doomed) &&
+        !connections_wait(&hub->shared))
+        uv_idle_stop(&broker->again);
+    else
+        uv_idle_start(&broker->again, on_again);
 }
 
 /* Only wakes the loop: on_prepare() sees to the deadlines. */
@@ -211,7 +304,7 @@ static void finish_draining(struct broker *broker)
         if (outq_is_empty(&peer->connection.outq))
             peer_doom(peer, NULL);
     }
-    settle(broker);
+    settle(broker, UINT_MAX);
     if (list_is_empty(&broker->hub.peers.all))
         uv_stop(&broker->loop);
 }
@@ -408,12 +501,14 @@ static void on_prepare(uv_prepare_t *prepare)
 {
     struct broker *broker = CONTAINER_OF(prepare, struct broker, prepare);
 
+    connections_begin_turn(&broker->hub.shared);
     reload_if_asked(broker);
     dispatch_deadlines(&broker->hub, hub_now(&broker->hub));
-    settle(broker);
+    settle(broker, BROKER_TRACES);
     if (broker->draining)
         finish_draining(broker);
     arm_deadline_timer(broker);
+    arm_again(broker);
 }
 
 /* ---------------------------------------------------------------- drain */
@@ -451,8 +546,10 @@ static void on_signal(uv_signal_t *signal, int number)
     close_listeners(broker);
     LIST_FOREACH (node, &broker->hub.peers.all) {
         struct peer *peer = LIST_ENTRY(node, struct peer, link);
+        connection_finish(&peer->connection);
         if (!peer->doomed && connection_read(&peer->connection) < 0)
             peer_doom(peer, NULL);
+        connection_finish(&peer->connection);
     }
     LIST_FOREACH (node, &broker->hub.peers.all) {
         struct peer *peer = LIST_ENTRY(node, struct peer, link);
@@ -486,6 +583,7 @@ int broker_init(struct broker *broker, struct log *log, const struct config_sour
     }
     uv_timer_init(&broker->loop, &broker->deadline_timer);
     uv_timer_init(&broker->loop, &broker->drain_timer);
+    uv_idle_init(&broker->loop, &broker->again);
     uv_prepare_init(&broker->loop, &broker->prepare);
     uv_prepare_start(&broker->prepare, on_prepare);
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
@@ -554,8 +652,9 @@ void broker_deinit(struct broker *broker)
     close_listeners(broker);
     LIST_FOREACH (node, &broker->hub.peers.all)
         peer_doom(LIST_ENTRY(node, struct peer, link), NULL);
-    settle(broker);
+    settle(broker, UINT_MAX);
     connection_shared_close(&broker->hub.shared);
+    uv_close((uv_handle_t *)&broker->again, NULL);
     uv_close((uv_handle_t *)&broker->prepare, NULL);
     uv_close((uv_handle_t *)&broker->deadline_timer, NULL);
     uv_close((uv_handle_t *)&broker->drain_timer, NULL);

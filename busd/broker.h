@@ -16,10 +16,16 @@
 
 /* How long SIGTERM waits for clients to read what is queued for them. */
 #define BROKER_DRAIN_MS 10000
+/* How many queues are written in one turn, calls and answers aside, before the loop
+ * looks who else wants something. */
+#define BROKER_FLUSHES 32
+/* How many traces of those that have gone are removed in one turn. */
+#define BROKER_TRACES 128
 
 struct broker {
     uv_loop_t loop;
     uv_prepare_t prepare;
+    uv_idle_t again; /* active while something has to wait for the next turn */
     uv_timer_t deadline_timer;
     uv_timer_t drain_timer;
     uv_signal_t signals[3];

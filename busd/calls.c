@@ -21,9 +21,9 @@ void calls_deinit(struct calls *calls)
         free(LIST_ENTRY(node, struct call, by_caller));
 }
 
-void call_party_init(struct call_party *party)
+void call_party_init(struct call_party *party, struct quota_user *user)
 {
-    *party = (struct call_party){0};
+    *party = (struct call_party){.user = user};
     list_init(&party->made);
     list_init(&party->received);
 }
@@ -71,22 +71,26 @@ int calls_add(struct calls *calls, struct call_party *caller, struct call_party 
               uint64_t id, uint64_t at, size_t max)
 {
     uint64_t hash = call_hash(calls, caller, id);
+    struct charge charge;
 
     if (find(calls, caller, id, hash))
         return WIRE_INVALID_MESSAGE;
-    if (caller->made_count >= max)
+    if (caller->made_count >= max || charge_one(&charge, caller->user, QUOTA_CALLS) != 0)
         return WIRE_LIMIT_EXCEEDED;
 
     struct call *call = call_new(calls);
-    if (!call)
+    if (!call) {
+        charge_give_back(&charge);
         return -ENOMEM;
-    *call = (struct call){.caller = caller, .callee = callee, .id = id};
+    }
+    *call = (struct call){.caller = caller, .callee = callee, .id = id, .charge = charge};
     list_init(&call->by_caller);
     if (hash_add(&calls->table, &call->node, hash) < 0) {
+        charge_give_back(&call->charge);
         call_free(calls, call);
         return -ENOMEM;
     }
-    deadline_init(&call->deadline);
+    deadline_init(&call->deadline, DEADLINE_CALL);
     if (at > 0)
         deadlines_add(calls->deadlines, &call->deadline, at);
     list_append(&caller->made, &call->by_caller);
@@ -107,12 +111,8 @@ void calls_remove(struct calls *calls, struct call *call)
     deadlines_remove(calls->deadlines, &call->deadline);
     list_remove(&call->by_caller);
     list_remove(&call->by_callee);
+    charge_give_back(&call->charge);
     call->caller->made_count--;
     call->callee->received_count--;
     call_free(calls, call);
-}
-
-struct call *calls_pop_expired(struct calls *calls, uint64_t now)
-{
-    return CONTAINER_OF(deadlines_pop(calls->deadlines, now), struct call, deadline);
 }

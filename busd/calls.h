@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "busd/deadlines.h"
+#include "busd/quota.h"
 #include "libbus/base/hash.h"
 #include "libbus/base/list.h"
 #include "libbus/wire/errors.h"
@@ -25,6 +26,7 @@ struct calls {
 };
 
 struct call_party {
+    struct quota_user *user;
     struct list made;     /* struct call.by_caller */
     struct list received; /* struct call.by_callee */
     size_t made_count;
@@ -38,19 +40,21 @@ struct call {
     struct call_party *caller;
     struct call_party *callee;
     uint64_t id;
-    struct deadline deadline;
+    struct deadline deadline; /* of the kind DEADLINE_CALL */
+    struct charge charge;
 };
 
-/* `deadlines` is borrowed and must outlive the calls; the calls are the only ones
- * in it. */
+/* `deadlines` is borrowed and must outlive the calls. */
 void calls_init(struct calls *calls, struct deadlines *deadlines);
 void calls_deinit(struct calls *calls); /* asserts that no call is left */
 
-void call_party_init(struct call_party *party);
+/* The user, who is charged for the calls made, is borrowed. */
+void call_party_init(struct call_party *party, struct quota_user *user);
 
 /* `at`: the deadline in milliseconds on the wheel's clock, 0 for none. 0,
  * WIRE_INVALID_MESSAGE (the caller has such an id outstanding),
- * WIRE_LIMIT_EXCEEDED beyond `max` calls of the caller, or -ENOMEM. */
+ * WIRE_LIMIT_EXCEEDED beyond `max` calls of the caller or what the user may have, or
+ * -ENOMEM. */
 int calls_add(struct calls *calls, struct call_party *caller, struct call_party *callee,
               uint64_t id, uint64_t at, size_t max);
 
@@ -58,8 +62,5 @@ int calls_add(struct calls *calls, struct call_party *caller, struct call_party 
 struct call *calls_find(const struct calls *calls, const struct call_party *caller, uint64_t id);
 
 void calls_remove(struct calls *calls, struct call *call);
-
-/* A call whose deadline is at or before `now`, still to be removed; or NULL. */
-struct call *calls_pop_expired(struct calls *calls, uint64_t now);
 
 #endif

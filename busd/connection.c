@@ -24,6 +24,8 @@ int connection_shared_init(struct connection_shared *shared, uv_loop_t *loop,
     shared->buffer = calloc(1, CONNECTION_BUFFER_SIZE + SCAN_PADDING);
     if (!shared->buffer)
         return -ENOMEM;
+    list_init(&shared->fresh);
+    list_init(&shared->backlog);
     outq_pool_init(&shared->pool);
     closer_init(&shared->closer, loop);
     return 0;
@@ -56,9 +58,12 @@ static int set_events(struct connection *connection, int events)
 }
 
 int connection_init(struct connection *connection, struct connection_shared *shared, int fd,
-                    size_t message_bytes)
+                    struct quota_user *user, size_t message_bytes)
 {
     *connection = (struct connection){.shared = shared, .fd = fd};
+    list_init(&connection->waiting);
+    charge_init(&connection->bytes, user, QUOTA_BYTES);
+    charge_init(&connection->fds, user, QUOTA_FDS);
     int r = uv_poll_init(shared->loop, &connection->poll, fd);
     if (r < 0)
         return r;
@@ -71,8 +76,45 @@ int connection_init(struct connection *connection, struct connection_shared *sha
 void connection_stop(struct connection *connection)
 {
     connection->stopped = true;
+    connection->has_backlog = false;
+    list_remove(&connection->waiting);
     set_events(connection, connection->events & UV_WRITABLE);
 }
+
+/* ------------------------------------------------------------ charging */
+
+uint64_t connection_bytes(const struct connection *connection)
+{
+    size_t capacity = connection->partial_capacity;
+
+    return connection->outq.bytes + (capacity > PARTIAL_KEEP ? capacity : 0);
+}
+
+static unsigned count_fds(const struct connection *connection)
+{
+    return connection->outq.fds + connection->fds_unread + fdqueue_count(&connection->fdqueue);
+}
+
+void connection_charge(struct connection *connection)
+{
+    uint64_t bytes = connection_bytes(connection);
+    unsigned fds = count_fds(connection);
+
+    if (bytes != connection->bytes.amount)
+        charge_set(&connection->bytes, bytes);
+    if (fds != connection->fds.amount)
+        charge_set(&connection->fds, fds);
+}
+
+void connection_look_for_fds(struct connection *connection)
+{
+    if (connection->fds_unread == 0 || sockio_is_drained(connection->fd) <= 0)
+        return;
+    connection->fds_unread = 0;
+    connection_charge(connection);
+}
+
+/* ------------------------------------------------------------- reading */
 
 /* Nothing is unfinished: only a small buffer is kept, so that idle is cheap. */
 static void drop_partial(struct connection *connection)
@@ -125,12 +167,36 @@ static char *prepare_read(struct connection *connection, size_t *ret_space)
     return connection->partial;
 }
 
-/* Hands out the lines in data[0..size); what is left is kept. */
+/* How much has been done for the user in this turn; what it had too much of before is
+ * counted again. */
+static uint64_t user_effort(struct connection *connection)
+{
+    struct quota_user *user = connection->bytes.user;
+    uint64_t turns = connection->shared->turn - user->turn;
+
+    if (turns > 0) {
+        uint64_t forgiven = MIN(turns, user->effort) * CONNECTION_USER_EFFORT;
+        user->effort -= MIN(forgiven, user->effort);
+        user->turn = connection->shared->turn;
+    }
+    return user->effort;
+}
+
+static bool has_had_its_turn(struct connection *connection)
+{
+    return user_effort(connection) >= CONNECTION_USER_EFFORT;
+}
+
+/* Hands out the lines in data[0..size) as far as this turn goes; what is left is
+ * kept. */
 static int take_lines(struct connection *connection, char *data, size_t size)
 {
-    const struct connection_handler *handler = connection->shared->handler;
+    struct connection_shared *shared = connection->shared;
+    const struct connection_handler *handler = shared->handler;
     size_t taken = 0;
 
+    shared->effort = CONNECTION_CALL_EFFORT;
+    connection->has_backlog = false;
     while (!connection->stopped) {
         struct line line;
         size_t consumed;
@@ -140,7 +206,14 @@ static int take_lines(struct connection *connection, char *data, size_t size)
         if (result == LINES_MORE)
             break;
         handler->line(connection, result, &line);
+        shared->effort += CONNECTION_LINE_EFFORT;
+        if (shared->effort >= CONNECTION_EFFORT && taken < size && !connection->stopped) {
+            connection->has_backlog = true;
+            list_append(&shared->backlog, &connection->waiting);
+            break;
+        }
     }
+    connection->bytes.user->effort += shared->effort;
     if (connection->stopped || taken == size) {
         drop_partial(connection);
         return 0;
@@ -150,6 +223,48 @@ static int take_lines(struct connection *connection, char *data, size_t size)
         return 0;
     }
     return keep_partial(connection, data + taken, size - taken);
+}
+
+/* Fds that came with an unfinished line are kept if they can be its own, and if the
+ * user may hold so many. 0 or -EBADMSG. */
+static int check_fds(struct connection *connection)
+{
+    struct fdqueue *queue = &connection->fdqueue;
+    struct list *first = list_first(&queue->batches);
+
+    if (!first)
+        return 0;
+    if (connection->lines.skipping)
+        fdqueue_skip(queue, &(struct line){.end = connection->lines.position});
+    else if (first->next != &queue->batches)
+        return -EBADMSG;
+    else if (count_fds(connection) > connection->fds.amount &&
+             !connection->shared->handler->fds_fit(connection, fdqueue_count(queue)))
+        fdqueue_truncate(queue);
+    return 0;
+}
+
+/* Lines have been taken: sees to what is left. */
+static int check_rest(struct connection *connection)
+{
+    if (connection->stopped)
+        return 0;
+    if (!connection->has_backlog) {
+        bool unfinished = connection->partial_size > 0 || connection->lines.skipping ||
+                          list_first(&connection->fdqueue.batches);
+        int r = check_fds(connection);
+        if (r < 0)
+            return r;
+        if (unfinished != connection->unfinished) {
+            connection->unfinished = unfinished;
+            connection->shared->handler->unfinished(connection);
+        }
+    }
+    bool fits = charge_fits(&connection->bytes, connection_bytes(connection));
+    connection_charge(connection);
+    if (!fits)
+        connection->shared->handler->too_much(connection);
+    return 0;
 }
 
 int connection_read(struct connection *connection)
@@ -174,7 +289,10 @@ int connection_read(struct connection *connection)
         connection->shared->handler->end(connection, 0);
         return 0;
     }
+    connection->read_at = uv_now(connection->shared->loop);
     int r = take_lines(connection, data, size + (size_t)n);
+    if (r == 0)
+        r = check_rest(connection);
     return r < 0 ? r : 1;
 }
 
@@ -182,13 +300,72 @@ int connection_read(struct connection *connection)
  * error (libuv has stopped polling it), but what it sent is still to be taken. */
 static int read_to_end(struct connection *connection)
 {
+    int r = connection_read(connection);
+
+    if (r > 0 && !connection->stopped && !connection->has_backlog)
+        list_append(&connection->shared->fresh, &connection->waiting);
+    return r == 0 && !connection->stopped ? -ECONNRESET : r;
+}
+
+/* Does what there is to do for the connection: 0 or -errno. */
+static int serve(struct connection *connection)
+{
     int r;
 
-    connection->events = 0;
-    do {
-        r = connection_read(connection);
-    } while (r > 0 && !connection->stopped);
-    return r == 0 && !connection->stopped ? -ECONNRESET : r;
+    list_remove(&connection->waiting);
+    if (connection->has_backlog) {
+        r = take_lines(connection, connection->partial, connection->partial_size);
+        if (r == 0)
+            r = check_rest(connection);
+        if (r == 0 && connection->failed && !connection->has_backlog && !connection->stopped)
+            list_append(&connection->shared->fresh, &connection->waiting);
+    } else {
+        r = connection->failed ? read_to_end(connection) : connection_read(connection);
+    }
+    if (r >= 0 && !connection->stopped && !connection->failed &&
+        list_is_empty(&connection->waiting))
+        r = set_events(connection, connection->events | UV_READABLE);
+    return MIN(r, 0);
+}
+
+/* Those who have waited, in their order, if their users have something left of the
+ * turn. */
+static void serve_all(struct connection_shared *shared, struct list *list)
+{
+    struct list waiting;
+    struct list *node;
+
+    list_init(&waiting);
+    list_splice(&waiting, list);
+    while ((node = list_first(&waiting))) {
+        struct connection *connection = LIST_ENTRY(node, struct connection, waiting);
+        int r = 0;
+        if (has_had_its_turn(connection)) {
+            list_remove(node);
+            list_append(list, node);
+        } else {
+            r = serve(connection);
+        }
+        if (r < 0)
+            shared->handler->end(connection, r);
+    }
+}
+
+void connections_begin_turn(struct connection_shared *shared)
+{
+    shared->turn++;
+    serve_all(shared, &shared->fresh);
+    serve_all(shared, &shared->backlog);
+}
+
+void connection_finish(struct connection *connection)
+{
+    int r = 0;
+
+    while (r == 0 && !list_is_empty(&connection->waiting))
+        r = serve(connection);
+    if (r < 0)
+        connection->shared->handler->end(connection, r);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events)
@@ -199,12 +376,23 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
     if (events & UV_WRITABLE)
         handler->writable(connection);
+    if (status < 0) {
+        connection->events = 0;
+        connection->failed = true;
+    } else if (!(events & UV_READABLE)) {
+        return;
+    }
     if (connection->stopped)
         return;
-    if (status < 0)
-        r = read_to_end(connection);
-    else if (events & UV_READABLE)
-        r = connection_read(connection);
+    if (!list_is_empty(&connection->waiting)) {
+        /* We know: it need not be said again in every turn. */
+        set_events(connection, connection->events & UV_WRITABLE);
+        return;
+    }
+    if (has_had_its_turn(connection))
+        list_append(&connection->shared->fresh, &connection->waiting);
+    else
+        r = serve(connection);
     if (r < 0)
         handler->end(connection, r);
 }
@@ -224,7 +412,7 @@ static void on_drain(uv_poll_t *poll, int status, int events)
             continue;
         epoll_ctl(shared->drain_fd, EPOLL_CTL_DEL, connection->fd, NULL);
         connection->draining = false;
-        connection->fds_unread = false;
+        connection->fds_unread = 0;
         shared->handler->writable(connection);
     }
 }
@@ -268,8 +456,13 @@ static int wait_for_drain(struct connection *connection)
 static bool must_drain(struct connection *connection)
 {
     if (connection->fds_unread && sockio_is_drained(connection->fd) > 0)
-        connection->fds_unread = false;
-    return connection->fds_unread;
+        connection->fds_unread = 0;
+    return connection->fds_unread > 0;
+}
+
+bool connection_await_fds(struct connection *connection)
+{
+    return connection->fds_unread > 0 && wait_for_drain(connection) == 0;
 }
 
 static void refuse_first(struct connection *connection)
@@ -282,7 +475,7 @@ static void refuse_first(struct connection *connection)
     fds_unref(piece.fds);
 }
 
-int connection_flush(struct connection *connection)
+static int write_queue(struct connection *connection)
 {
     struct outq *outq = &connection->outq;
 
@@ -316,7 +509,8 @@ int connection_flush(struct connection *connection)
         if (n < 0)
             return (int)n;
         if (n > 0) {
-            connection->fds_unread |= fds != NULL;
+            connection->fds_unread += fds ? fds->count : 0;
+            connection->wrote_at = uv_now(connection->shared->loop);
             connection->bytes_sent += (uint64_t)n;
             outq_consume(outq, &connection->shared->pool, (size_t)n);
         }
@@ -326,6 +520,16 @@ int connection_flush(struct connection *connection)
         }
     }
     return set_events(connection, connection->events & ~UV_WRITABLE);
+}
+
+int connection_flush(struct connection *connection)
+{
+    int r = write_queue(connection);
+
+    if (!outq_is_empty(&connection->outq) || connection->bytes.amount > 0 ||
+        connection->fds_unread > 0 || connection->fds.amount > 0)
+        connection_charge(connection);
+    return r;
 }
 
 void connection_close(struct connection *connection, uv_close_cb closed)
@@ -338,6 +542,9 @@ void connection_close(struct connection *connection, uv_close_cb closed)
     outq_deinit(&connection->outq, &shared->pool);
     fdqueue_deinit(&connection->fdqueue);
     free(TAKE(connection->partial));
+    list_remove(&connection->waiting);
+    charge_give_back(&connection->bytes);
+    charge_give_back(&connection->fds);
     uv_close((uv_handle_t *)&connection->poll, closed);
     closer_take_fd(&shared->closer, TAKE_FD(connection->fd));
 }

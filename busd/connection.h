@@ -9,6 +9,12 @@
  * buffer of the connection's own. Writing: one sendmsg() a turn for all that
  * waits, as far as the socket takes it.
  *
+ * What may be done for one connection and for one user in one turn is bounded. Lines
+ * beyond CONNECTION_EFFORT wait in the connection's buffer for a later turn, and nothing
+ * more is read from it until they are done with; connections of a user beyond
+ * CONNECTION_USER_EFFORT wait to be read from. What is held for a client, its
+ * unfinished line and its queue, is charged to its user.
+ *
  * At most one fd-bearing message is in the receiver's socket at a time, because
  * the kernel charges fds in flight to our user until they are read: the next one
  * waits until `struct drain` sees the socket empty.
@@ -22,6 +28,7 @@
 
 #include "busd/closer.h"
 #include "busd/outq.h"
+#include "busd/quota.h"
 #include "libbus/wire/fdqueue.h"
 #include "libbus/wire/lines.h"
 
@@ -30,19 +37,33 @@
 /* An unfinished line longer than this is read on in place. */
 #define CONNECTION_PARTIAL_DIRECT (32u * 1024)
 #define CONNECTION_BUFFER_SIZE    (CONNECTION_READ_SIZE + CONNECTION_PARTIAL_DIRECT)
+/* What may be done in one turn for one connection, and for all of one user, in steps of
+ * about 100 ns: a line counts as two, each receiver that it goes to as one, and what is
+ * slower, like a system call, as more. So one turn takes some 100 us for each user. */
+#define CONNECTION_EFFORT      1100
+#define CONNECTION_USER_EFFORT 1100
+#define CONNECTION_LINE_EFFORT 2
+#define CONNECTION_CALL_EFFORT 16
 
 struct connection;
 
 struct connection_handler {
     /* A line, or that one was too long. The bytes live until it returns. */
     void (*line)(struct connection *connection, enum lines_result result, const struct line *line);
-    /* The peer has gone (0) or the socket failed (-errno). */
+    /* The peer has gone (0), the socket failed (-errno), or fds came that can belong to
+     * no line (-EBADMSG). */
     void (*end)(struct connection *connection, int error);
     /* There is room to write, or the fds before have been read: flush it. */
     void (*writable)(struct connection *connection);
     /* The kernel would not take the fds of this message (ETOOMANYREFS); it has left
      * the queue. The piece is borrowed. */
     void (*refused)(struct connection *connection, const struct piece *piece);
+    /* A line has begun and waits for its rest, or does not any more. */
+    void (*unfinished)(struct connection *connection);
+    /* Its unfinished line is more than its user may have. */
+    void (*too_much)(struct connection *connection);
+    /* Whether so many more fds may be held for it. */
+    bool (*fds_fit)(struct connection *connection, unsigned more);
 };
 
 /* What all connections share. */
@@ -54,16 +75,28 @@ struct connection_shared {
     char *buffer;    /* CONNECTION_BUFFER_SIZE and padding */
     uv_poll_t drain; /* of an epoll set, edge-triggered: sockets whose fds are unread */
     int drain_fd;    /* -1 until the first one */
+    uint64_t turn;
+    unsigned effort;     /* for the connection whose lines are taken */
+    struct list fresh;   /* struct connection.waiting: to be read from … */
+    struct list backlog; /* … and with lines that have been read */
 };
 
 struct connection {
     uv_poll_t poll;
     struct connection_shared *shared;
     int fd;
-    int events;      /* what poll asks for */
-    bool stopped;    /* no more lines are taken */
-    bool fds_unread; /* fds are in the socket, not known to be read */
-    bool draining;   /* … and others wait for them in the queue */
+    int events;          /* what poll asks for */
+    bool stopped;        /* no more lines are taken */
+    bool draining;       /* fds in the queue wait for those in the socket */
+    bool unfinished;     /* the beginning of a line has been read, or fds for one */
+    bool failed;         /* the socket is in error; what it holds is still read */
+    unsigned fds_unread; /* how many are in the socket, not known to be read */
+    bool has_backlog;    /* whole lines wait */
+    struct list waiting; /* for a turn: in one of the lists of what is shared */
+    uint64_t read_at;    /* milliseconds on the loop's clock: bytes came last … */
+    uint64_t wrote_at;   /* … and went last */
+    struct charge bytes;
+    struct charge fds;
     struct lines lines;
     char *partial;
     size_t partial_size;
@@ -80,13 +113,25 @@ int connection_shared_init(struct connection_shared *shared, uv_loop_t *loop,
 void connection_shared_close(struct connection_shared *shared);
 void connection_shared_deinit(struct connection_shared *shared);
 
-/* Takes the socket, on success only. 0 or -errno. */
+/* Takes the socket, on success only. The user is borrowed. 0 or -errno. */
 int connection_init(struct connection *connection, struct connection_shared *shared, int fd,
-                    size_t message_bytes);
+                    struct quota_user *user, size_t message_bytes);
 
 /* Reads once and hands the lines out. 1 if there was something, 0 if not or at the
  * end, -errno when the connection is dead. */
 int connection_read(struct connection *connection);
+
+/* Begins a turn: serves those that have waited for it, as far as it goes. */
+void connections_begin_turn(struct connection_shared *shared);
+
+/* Whether somebody waits for the next turn. */
+static inline bool connections_wait(const struct connection_shared *shared)
+{
+    return !list_is_empty(&shared->fresh) || !list_is_empty(&shared->backlog);
+}
+
+/* The same of one connection, to the last one. */
+void connection_finish(struct connection *connection);
 
 /* Takes no more lines from now on; what is queued can still be flushed. */
 void connection_stop(struct connection *connection);
@@ -100,6 +145,18 @@ static inline bool connection_is_blocked(const struct connection *connection)
 {
     return connection->draining || connection->events & UV_WRITABLE;
 }
+
+/* The bytes held for it: what waits to be written, and a long unfinished line. */
+uint64_t connection_bytes(const struct connection *connection);
+
+/* Charges what is held by now. */
+void connection_charge(struct connection *connection);
+
+/* Finds out whether the fds in the socket have been read. */
+void connection_look_for_fds(struct connection *connection);
+
+/* Has it flushed once they have been read. False if there are none. */
+bool connection_await_fds(struct connection *connection);
 
 /* Closes everything; `closed` is called once the memory may be freed. */
 void connection_close(struct connection *connection, uv_close_cb closed);

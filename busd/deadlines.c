@@ -19,9 +19,9 @@ void deadlines_init(struct deadlines *deadlines, uint64_t now)
     list_init(&deadlines->expired);
 }
 
-void deadline_init(struct deadline *deadline)
+void deadline_init(struct deadline *deadline, enum deadline_kind kind)
 {
-    *deadline = (struct deadline){0};
+    *deadline = (struct deadline){.kind = (unsigned char)kind};
     list_init(&deadline->link);
 }
 

@@ -17,6 +17,14 @@
 
 #include "libbus/base/list.h"
 
+/* What a deadline is for: whoever pops it has to know what it is embedded in. */
+enum deadline_kind {
+    DEADLINE_CALL,     /* an answer */
+    DEADLINE_UNPROVEN, /* a connection's first valid message */
+    DEADLINE_LINE,     /* the rest of a line */
+    DEADLINE_STALL,    /* the reading of what waits */
+};
+
 #define DEADLINES_LEVELS    10
 #define DEADLINES_SLOT_BITS 6
 #define DEADLINES_SLOTS     (1 << DEADLINES_SLOT_BITS)
@@ -26,6 +34,7 @@ struct deadline {
     uint64_t at; /* milliseconds on the caller's clock */
     unsigned char level;
     unsigned char slot;
+    unsigned char kind;
 };
 
 struct deadlines {
@@ -44,7 +53,12 @@ void deadlines_add(struct deadlines *deadlines, struct deadline *deadline, uint6
 /* Does nothing to one that is in no wheel (after deadline_init or removal). */
 void deadlines_remove(struct deadlines *deadlines, struct deadline *deadline);
 
-void deadline_init(struct deadline *deadline);
+void deadline_init(struct deadline *deadline, enum deadline_kind kind);
+
+static inline bool deadline_is_set(const struct deadline *deadline)
+{
+    return !list_is_empty(&deadline->link);
+}
 
 /* The next deadline that is at or before `now`, taken out of the wheel; NULL if
  * there is none. `now` never goes backwards. */

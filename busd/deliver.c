@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "busd/patience.h"
 #include "libbus/base/clock.h"
 #include "libbus/base/macros.h"
 
@@ -65,22 +66,53 @@ void deliver_lost(struct hub *hub, struct peer *receiver, struct span topic)
         overflow->since = clock_seconds(CLOCK_REALTIME);
         overflow->first_size = (unsigned char)topic.size;
         memcpy(overflow->first, topic.data, topic.size);
+        /* It is told when its queue moves; if it does not, because it is the fds that
+         * do not fit, when those in its socket have been read, or at once. */
+        if (!connection_is_blocked(&receiver->connection) &&
+            !connection_await_fds(&receiver->connection))
+            peer_set_dirty(receiver);
+        patience_await_reading(hub, receiver);
     }
     overflow->lost++;
     overflow->last_size = (unsigned char)topic.size;
     memcpy(overflow->last, topic.data, topic.size);
 }
 
-/* Whether the queue has room. An empty queue takes a message of any size. */
-static bool has_room(const struct hub *hub, const struct peer *receiver, const struct piece *piece,
-                     enum delivery delivery)
+static bool has_room_for_fds(struct hub *hub, struct peer *receiver, unsigned count)
 {
-    const struct outq *outq = &receiver->connection.outq;
+    struct connection *connection = &receiver->connection;
+
+    return connection->outq.fds + count <= hub->limits.fds_queued &&
+           peer_may_hold_fds(receiver, count, hub_now(hub));
+}
+
+/* Whether the connection's own queue has room for the bytes. */
+static bool has_own_room(const struct hub *hub, const struct peer *receiver,
+                         const struct piece *piece, enum delivery delivery)
+{
     uint64_t limit = hub->limits.queue_bytes * (delivery == DELIVER_ANSWER ? 2 : 1);
 
-    if (piece->fds && outq->fds + piece->fds->count > hub->limits.fds_queued)
+    return receiver->connection.outq.bytes + piece->size <= limit;
+}
+
+/* Whether the queue has room. An empty queue takes a message of any size; and what
+ * little comes together in one turn for a receiver that reads is written before it is
+ * charged to its user. */
+static bool has_room(struct hub *hub, struct peer *receiver, const struct piece *piece,
+                     enum delivery delivery)
+{
+    const struct connection *connection = &receiver->connection;
+
+    if (piece->fds && !has_room_for_fds(hub, receiver, piece->fds->count))
         return false;
-    return outq->bytes == 0 || outq->bytes + piece->size <= limit;
+    if (connection->outq.bytes == 0)
+        return true;
+    if (!has_own_room(hub, receiver, piece, delivery))
+        return false;
+    if (connection->outq.bytes + piece->size <= CONNECTION_READ_SIZE &&
+        !connection_is_blocked(connection))
+        return true;
+    return charge_fits(&connection->bytes, connection_bytes(connection) + piece->size);
 }
 
 /* Only who does not read loses something: what has come together in this turn alone
@@ -97,9 +129,29 @@ static bool make_room(struct hub *hub, struct peer *receiver, const struct piece
     return written && has_room(hub, receiver, piece, delivery);
 }
 
+/* There is no room: 0 if the piece is to be queued nevertheless. */
+static int refuse(struct hub *hub, struct peer *receiver, const struct piece *piece,
+                  enum delivery delivery, struct span topic)
+{
+    if (delivery == DELIVER_EVENT) {
+        deliver_lost(hub, receiver, topic);
+    } else if (delivery == DELIVER_ANSWER && !piece->fds) {
+        if (has_own_room(hub, receiver, piece, delivery)) {
+            peer_cut_largest(receiver->user);
+            return receiver->doomed ? WIRE_LIMIT_EXCEEDED : 0;
+        }
+        peer_doom(receiver,
+                  "it does not read its answers: more than twice queue_bytes "
+                  "(%" PRIu64 ") wait for it",
+                  hub->limits.queue_bytes);
+    }
+    return WIRE_LIMIT_EXCEEDED;
+}
+
 int deliver_to(struct hub *hub, struct peer *receiver, const struct piece *piece,
                enum delivery delivery, struct span topic)
 {
+    hub->shared.effort++;
     if (receiver->doomed)
         return WIRE_LIMIT_EXCEEDED;
     /* What has been lost must be told before anything newer of its kind. */
@@ -107,23 +159,21 @@ int deliver_to(struct hub *hub, struct peer *receiver, const struct piece *piece
         deliver_lost(hub, receiver, topic);
         return WIRE_LIMIT_EXCEEDED;
     }
-    if (!has_room(hub, receiver, piece, delivery) && !make_room(hub, receiver, piece, delivery)) {
-        if (delivery == DELIVER_EVENT)
-            deliver_lost(hub, receiver, topic);
-        else if (delivery == DELIVER_ANSWER && !piece->fds)
-            peer_doom(receiver,
-                      "it does not read its answers: more than twice queue_bytes "
-                      "(%" PRIu64 ") wait for it",
-                      hub->limits.queue_bytes);
+    if (!has_room(hub, receiver, piece, delivery) && !make_room(hub, receiver, piece, delivery) &&
+        refuse(hub, receiver, piece, delivery, topic) != 0)
         return WIRE_LIMIT_EXCEEDED;
-    }
     if (outq_append(&receiver->connection.outq, &hub->shared.pool, piece) < 0) {
         peer_doom(receiver, "out of memory for what it has not read");
         return WIRE_LIMIT_EXCEEDED;
     }
     receiver->counters.delivered++;
     hub->counters.delivered++;
-    peer_set_dirty(receiver);
+    if (piece->fds || connection_is_blocked(&receiver->connection))
+        connection_charge(&receiver->connection);
+    if (delivery == DELIVER_EVENT)
+        peer_set_dirty(receiver);
+    else
+        peer_set_urgent(receiver);
     return 0;
 }
 
@@ -247,7 +297,7 @@ void deliver_last(struct hub *hub, struct peer *receiver, struct span line)
 
     if (layout_text(hub, line, NULL, &piece) == 0 &&
         outq_append(&receiver->connection.outq, &hub->shared.pool, &piece) == 0)
-        peer_set_dirty(receiver);
+        peer_set_urgent(receiver);
 }
 
 int deliver_text_event(struct hub *hub, struct span topic, struct span line)

@@ -8,7 +8,9 @@
  * bus.overflow as soon as it reads again; a call is refused; an answer may go
  * beyond by as much again, and then the receiver is cut, for it does not read what
  * it asked for. The same goes for `fds_queued`, but that an answer whose fds do not
- * fit is replaced by an error.
+ * fit is replaced by an error. And the same goes for what the receiver's user may have
+ * (`bytes_per_user`, `fds_per_user`), but that an answer then costs the connection of
+ * this user that leaves the most unread.
  */
 #ifndef BUSD_DELIVER_H
 #define BUSD_DELIVER_H

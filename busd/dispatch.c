@@ -5,6 +5,7 @@
 #include <inttypes.h>
 
 #include "busd/driver.h"
+#include "busd/patience.h"
 #include "libbus/base/macros.h"
 
 /* -------------------------------------------------------------- events */
@@ -107,6 +108,18 @@ static void complain_of_id(struct hub *hub, struct peer *caller, const struct en
                      envelope->id);
 }
 
+static void refuse_call(struct hub *hub, struct peer *caller, const struct envelope *envelope)
+{
+    bool own = caller->calls.made_count >= hub->limits.calls;
+    uint64_t max = hub->limits.calls;
+    const char *limit = own ? "calls" : quota_limit(caller->user, QUOTA_CALLS, &max);
+
+    answer_error(hub, caller, envelope, WIRE_LIMIT_EXCEEDED,
+                 "%" PRIu64 " calls of %s are outstanding already (%s)", max,
+                 own ? "yours" : "your user", limit);
+    hub_log_limit(hub, caller, limit, max);
+}
+
 /* Remembers who is to answer; an error has been sent if that cannot be. */
 static bool track_call(struct hub *hub, struct peer *caller, struct peer *callee,
                        const struct envelope *envelope)
@@ -117,9 +130,7 @@ static bool track_call(struct hub *hub, struct peer *caller, struct peer *callee
     if (r == WIRE_INVALID_MESSAGE)
         complain_of_id(hub, caller, envelope);
     else if (r == WIRE_LIMIT_EXCEEDED)
-        answer_error(hub, caller, envelope, WIRE_LIMIT_EXCEEDED,
-                     "%" PRIu64 " calls of yours are outstanding already (calls)",
-                     hub->limits.calls);
+        refuse_call(hub, caller, envelope);
     else if (r < 0)
         answer_error(hub, caller, envelope, WIRE_LIMIT_EXCEEDED, "the bus is out of memory");
     return r == 0;
@@ -208,15 +219,24 @@ static void dispatch_cancel(struct hub *hub, struct peer *caller, const struct e
     answer_call_error(hub, caller, envelope->id, WIRE_CANCELLED, NULL);
 }
 
+static void expire_call(struct hub *hub, struct call *call)
+{
+    struct peer *caller = peer_of_party(call->caller);
+    uint64_t id = call->id;
+
+    abandon_call(hub, call, "timeout");
+    answer_call_error(hub, caller, id, WIRE_TIMEOUT, NULL);
+}
+
 void dispatch_deadlines(struct hub *hub, uint64_t now)
 {
-    struct call *call;
+    struct deadline *deadline;
 
-    while ((call = calls_pop_expired(&hub->calls, now))) {
-        struct peer *caller = peer_of_party(call->caller);
-        uint64_t id = call->id;
-        abandon_call(hub, call, "timeout");
-        answer_call_error(hub, caller, id, WIRE_TIMEOUT, NULL);
+    while ((deadline = deadlines_pop(&hub->deadlines, now))) {
+        if (deadline->kind == DEADLINE_CALL)
+            expire_call(hub, CONTAINER_OF(deadline, struct call, deadline));
+        else
+            patience_expire(hub, deadline);
     }
 }
 
@@ -266,7 +286,8 @@ static bool take_fds(struct hub *hub, struct peer *peer, const struct line *line
         break;
     case FDQUEUE_TRUNCATED:
         answer_error(hub, peer, envelope, WIRE_FD_MISMATCH,
-                     "not all file descriptors could be received");
+                     "not all file descriptors could be received, or kept for the rest of the "
+                     "line (fds_per_user)");
         return false;
     case FDQUEUE_MISMATCH:
         answer_complaint(hub, peer, envelope, NULL, WIRE_FD_MISMATCH,
@@ -310,6 +331,8 @@ void dispatch_line(struct peer *peer, enum lines_result result, const struct lin
         reject_line(hub, peer, line, r, &envelope, &fault);
         return;
     }
+    if (!peer->proven)
+        patience_prove(hub, peer);
     peer->invalid_lines = 0;
     peer->counters.received++;
     hub->counters.received++;
@@ -333,23 +356,45 @@ void dispatch_line(struct peer *peer, enum lines_result result, const struct lin
     fds_unref(fds);
 }
 
-void dispatch_goodbye(struct hub *hub, struct peer *peer)
+/* Removes one trace of a peer that leaves; false when there is none left. */
+static bool remove_trace(struct hub *hub, struct peer *peer)
 {
     struct name_change change;
+    struct list *node;
 
-    monitors_leave(&peer->watcher);
-    topics_leave(&hub->topics, &peer->subscriber);
-    LIST_FOREACH_SAFE (node, &peer->calls.made)
+    if ((node = list_first(&peer->subscriber.subscriptions))) {
+        struct subscription *subscription = LIST_ENTRY(node, struct subscription, by_subscriber);
+        topics_unsubscribe(&hub->topics, &peer->subscriber, subscription->id);
+        return true;
+    }
+    if ((node = list_first(&peer->calls.made))) {
         abandon_call(hub, LIST_ENTRY(node, struct call, by_caller), "disconnected");
-    while (names_leave(&hub->names, &peer->names, &change))
+        return true;
+    }
+    if (names_leave(&hub->names, &peer->names, &change)) {
         announce_name_change(hub, &change);
-    LIST_FOREACH_SAFE (node, &peer->calls.received) {
+        return true;
+    }
+    if ((node = list_first(&peer->calls.received))) {
         struct call *call = LIST_ENTRY(node, struct call, by_callee);
         struct peer *caller = peer_of_party(call->caller);
         uint64_t id = call->id;
         calls_remove(&hub->calls, call);
         answer_call_error(hub, caller, id, WIRE_NO_REPLY, NULL);
+        return true;
     }
+    return false;
+}
+
+bool dispatch_goodbye(struct hub *hub, struct peer *peer, unsigned *traces)
+{
+    monitors_leave(&peer->watcher);
+    do {
+        if (*traces == 0)
+            return false;
+        --*traces;
+    } while (remove_trace(hub, peer));
     if (peer->welcome)
         announce_peer_change(hub, peer, true);
+    return true;
 }

@@ -16,7 +16,8 @@ void dispatch_line(struct peer *peer, enum lines_result result, const struct lin
 void dispatch_deadlines(struct hub *hub, uint64_t now);
 
 /* The peer is leaving: ends its calls, names, subscriptions and filters, and tells
- * those whom it concerns. Afterwards no registry knows it. */
-void dispatch_goodbye(struct hub *hub, struct peer *peer);
+ * those whom it concerns. At most *traces of them, which are counted down: true when
+ * no registry knows the peer any more. */
+bool dispatch_goodbye(struct hub *hub, struct peer *peer, unsigned *traces);
 
 #endif

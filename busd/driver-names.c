@@ -46,8 +46,7 @@ void driver_request_name(struct driver_call *call)
         driver_fail(call, WIRE_NAME_TAKEN, "'%.*s' is owned by %.*s", SPAN_ARGS(name),
                     SPAN_ARGS(owner ? peer_name(owner) : SPAN("somebody else")));
     } else if (r == WIRE_LIMIT_EXCEEDED) {
-        driver_fail(call, WIRE_LIMIT_EXCEEDED, "you have %" PRIu64 " names already (names)",
-                    hub->limits.names);
+        driver_fail_limit(call, call->caller->names.count, "names", hub->limits.names, QUOTA_NAMES);
     } else if (r < 0) {
         driver_fail(call, WIRE_LIMIT_EXCEEDED, "the bus is out of memory");
     } else {

@@ -96,9 +96,8 @@ void driver_subscribe(struct driver_call *call)
     int r = topics_subscribe(&hub->topics, &call->caller->subscriber, call->args.topic, sender,
                              hub->limits.subscriptions, &subscription);
     if (r == WIRE_LIMIT_EXCEEDED) {
-        driver_fail(call, WIRE_LIMIT_EXCEEDED,
-                    "you have %" PRIu64 " subscriptions already (subscriptions)",
-                    hub->limits.subscriptions);
+        driver_fail_limit(call, call->caller->subscriber.count, "subscriptions",
+                          hub->limits.subscriptions, QUOTA_SUBSCRIPTIONS);
         return;
     }
     if (r < 0) {
@@ -146,8 +145,8 @@ void driver_monitor(struct driver_call *call)
     int r = monitors_add(&hub->monitors, &call->caller->watcher, args->type, args->from, args->to,
                          args->topic, hub->limits.monitors);
     if (r == WIRE_LIMIT_EXCEEDED) {
-        driver_fail(call, WIRE_LIMIT_EXCEEDED, "you have %" PRIu64 " filters already (monitors)",
-                    hub->limits.monitors);
+        driver_fail_limit(call, call->caller->watcher.count, "monitors", hub->limits.monitors,
+                          QUOTA_MONITORS);
         return;
     }
     if (r < 0) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "busd/driver.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,6 +52,7 @@ static const struct driver_method *find_method(struct span name)
 
 void driver_reply(struct driver_call *call, struct span body, struct fds *fds)
 {
+    call->hub->shared.effort += (unsigned)(body.size / DRIVER_EFFORT_BYTES);
     if (call->id > 0)
         answer_reply(call->hub, call->caller, call->id, body, fds);
 }
@@ -78,6 +80,17 @@ void driver_deny(struct driver_call *call, enum policy_verb verb, struct span wh
     answer_denied(call->hub, call->caller, &envelope, verb, what, verdict);
 }
 
+void driver_fail_limit(struct driver_call *call, size_t count, const char *own, uint64_t max,
+                       enum quota_slot slot)
+{
+    bool reached = count >= max;
+    const char *limit = reached ? own : quota_limit(call->caller->user, slot, &max);
+
+    driver_fail(call, WIRE_LIMIT_EXCEEDED, "%s %" PRIu64 " %s already (%s)",
+                reached ? "you have" : "your user has", max, own, limit);
+    hub_log_limit(call->hub, call->caller, limit, max);
+}
+
 void driver_reply_text(struct driver_call *call, struct text *text)
 {
     if (text->failed)
@@ -93,6 +106,7 @@ void driver_dispatch(struct hub *hub, struct peer *caller, const struct envelope
     const struct driver_method *method = find_method(envelope->method);
     char reason[ARGS_REASON_SIZE];
 
+    hub->shared.effort += DRIVER_EFFORT;
     if (!method) {
         driver_fail(&call, WIRE_METHOD_UNKNOWN,
                     "the bus has no method '%.*s': Introspect lists those it has",

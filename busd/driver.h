@@ -11,6 +11,11 @@
 #include "busd/answer.h"
 #include "busd/args.h"
 
+/* What a call costs, in the steps of CONNECTION_EFFORT: the call itself, and so many
+ * bytes of its reply. */
+#define DRIVER_EFFORT       24
+#define DRIVER_EFFORT_BYTES 64
+
 struct driver_call {
     struct hub *hub;
     struct peer *caller;
@@ -43,6 +48,11 @@ void driver_fail(struct driver_call *call, enum wire_error error, const char *fo
 /* bus.AccessDenied with the rule that decided; logged too. */
 void driver_deny(struct driver_call *call, enum policy_verb verb, struct span what,
                  const struct policy_verdict *verdict);
+
+/* The caller has `count` of what `own` (of value `max`) limits for a connection and the
+ * slot for a user: the error that names the one that is reached. */
+void driver_fail_limit(struct driver_call *call, size_t count, const char *own, uint64_t max,
+                       enum quota_slot slot);
 
 /* The body made by `text`, which is emptied; or an error if there was no memory. */
 void driver_reply_text(struct driver_call *call, struct text *text);

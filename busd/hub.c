@@ -2,6 +2,7 @@
 #include "busd/hub.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -34,6 +35,7 @@ int hub_init(struct hub *hub, struct log *log, uv_loop_t *loop,
     if (r < 0)
         return r;
     list_init(&hub->reloads);
+    quotas_init(&hub->quotas, &hub->limits);
     peers_init(&hub->peers);
     names_init(&hub->names);
     topics_init(&hub->topics);
@@ -52,6 +54,7 @@ void hub_deinit(struct hub *hub)
     topics_deinit(&hub->topics);
     names_deinit(&hub->names);
     peers_deinit(&hub->peers);
+    quotas_deinit(&hub->quotas);
     chunk_arena_deinit(&hub->arena);
     connection_shared_deinit(&hub->shared);
     text_deinit(&hub->text);
@@ -97,6 +100,14 @@ int hub_ask_reload(struct hub *hub, uint64_t caller, uint64_t id)
 uint64_t hub_now(const struct hub *hub)
 {
     return uv_now(hub->loop);
+}
+
+void hub_log_limit(struct hub *hub, const struct peer *peer, const char *limit, uint64_t value)
+{
+    log_limited(hub->log, LOG_LEVEL_NOTICE,
+                "%.*s (uid %" PRIu32 ", pid %d) has all that it may have: %s is %" PRIu64,
+                SPAN_ARGS(peer_name(peer)), (uint32_t)peer->credentials.uid,
+                (int)peer->credentials.pid, limit, value);
 }
 
 struct peer *peer_of_owner(struct name_owner *owner)

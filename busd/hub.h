@@ -37,6 +37,7 @@ struct hub {
     double started;           /* seconds of the real-time clock */
     uv_loop_t *loop;
     struct connection_shared shared;
+    struct quotas quotas;
     struct peers peers;
     struct names names;
     struct topics topics;
@@ -72,6 +73,9 @@ int hub_ask_reload(struct hub *hub, uint64_t caller, uint64_t id);
 
 /* Milliseconds on the clock of the deadlines. */
 uint64_t hub_now(const struct hub *hub);
+
+/* Logs that a limit has kept a client from having more. */
+void hub_log_limit(struct hub *hub, const struct peer *peer, const char *limit, uint64_t value);
 
 /* NULL is let pass. */
 struct peer *peer_of_owner(struct name_owner *owner);

@@ -15,18 +15,39 @@
 #define KIB UINT64_C(1024)
 #define MIB (1024 * KIB)
 
-/* X(name, system bus, user bus, smallest, largest, what it counts) */
+/* X(name, system bus, user bus, smallest, largest, what it counts). What is _per_user
+ * is shared by all connections of one user, see busd/quota.h. */
 #define LIMITS(X)                                                                                  \
     X(connections, 4096, 4096, 1, 1000000, "connections in all")                                   \
+    X(connections_per_user, 256, 1024, 1, 1000000, "connections of a user")                        \
+    X(unproven_per_user, 64, 1024, 1, 1000000,                                                     \
+      "connections of a user that have not sent a valid message yet")                              \
+    X(unproven_timeout, 30000, 0, 0, UINT64_C(1) << 40,                                            \
+      "milliseconds until a connection without a valid message is ended (0: never)")               \
     X(message_bytes, MIB, MIB, 256, 256 * MIB, "bytes of a line, newline included")                \
+    X(line_timeout, 30000, 30000, 0, UINT64_C(1) << 40,                                            \
+      "milliseconds without another byte until a connection with half a line is ended (0: never)") \
     X(queue_bytes, 4 * MIB, 16 * MIB, 4 * KIB, 1024 * MIB,                                         \
       "bytes a connection leaves unread before its events are dropped")                            \
+    X(stall_timeout, 30000, 30000, 0, UINT64_C(1) << 40,                                           \
+      "milliseconds without reading until a connection beyond that is ended (0: never)")           \
+    X(bytes_per_user, 128 * MIB, 512 * MIB, 4 * KIB, UINT64_C(1) << 40,                            \
+      "bytes the connections of a user leave unread or unfinished")                                \
+    X(bytes, 512 * MIB, 1024 * MIB, 8 * KIB, UINT64_C(1) << 40,                                    \
+      "the same of all users, of which each gets a fair share")                                    \
     X(fds_per_message, 16, 64, 0, 253, "file descriptors in one message")                          \
     X(fds_queued, 64, 256, 0, 65536, "file descriptors a connection leaves unread")                \
+    X(fds_per_user, 128, 1024, 0, 1000000,                                                         \
+      "file descriptors the connections of a user leave unread or unfinished")                     \
+    X(fds, 2048, 4096, 0, 1000000, "the same of all users, of which each gets a fair share")       \
     X(subscriptions, 512, 16384, 1, 1000000, "subscriptions of a connection")                      \
+    X(subscriptions_per_user, 4096, 65536, 1, 10000000, "subscriptions of a user")                 \
     X(names, 64, 512, 1, 1000000, "names a connection owns or waits for")                          \
+    X(names_per_user, 512, 4096, 1, 10000000, "names a user owns or waits for")                    \
     X(calls, 1024, 16384, 1, 1000000, "outstanding calls of a connection")                         \
+    X(calls_per_user, 8192, 65536, 1, 10000000, "outstanding calls of a user")                     \
     X(monitors, 16, 64, 1, 1000000, "monitor filters of a connection")                             \
+    X(monitors_per_user, 64, 256, 1, 1000000, "monitor filters of a user")                         \
     X(call_timeout, 25000, 25000, 1, UINT64_C(1) << 40,                                            \
       "milliseconds until a call without a timeout of its own ends")                               \
     X(invalid_lines, 16, 16, 1, 1000000,                                                           \

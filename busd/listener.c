@@ -10,7 +10,7 @@
 
 #include "libbus/base/macros.h"
 
-#define ACCEPTS_A_WAKE   16
+#define ACCEPTS_A_WAKE   2
 #define PAUSE_FIRST_MS   10
 #define PAUSE_LONGEST_MS 1000
 

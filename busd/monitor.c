@@ -12,11 +12,11 @@ void monitors_init(struct monitors *monitors)
     list_init(&monitors->watchers);
 }
 
-void watcher_init(struct watcher *watcher)
+void watcher_init(struct watcher *watcher, struct quota_user *user)
 {
+    *watcher = (struct watcher){.user = user};
     list_init(&watcher->link);
     list_init(&watcher->filters);
-    watcher->count = 0;
 }
 
 static struct span keep(char **end, struct span span)
@@ -32,12 +32,17 @@ static struct span keep(char **end, struct span span)
 int monitors_add(struct monitors *monitors, struct watcher *watcher, enum message_type type,
                  struct span from, struct span to, struct span topic, size_t max)
 {
-    if (watcher->count >= max)
+    struct charge charge;
+
+    if (watcher->count >= max || charge_one(&charge, watcher->user, QUOTA_MONITORS) != 0)
         return WIRE_LIMIT_EXCEEDED;
 
     struct monitor_filter *filter = malloc(sizeof(*filter) + from.size + to.size + topic.size);
-    if (!filter)
+    if (!filter) {
+        charge_give_back(&charge);
         return -ENOMEM;
+    }
+    filter->charge = charge;
     char *end = filter->text;
     filter->type = type;
     filter->from = keep(&end, from);
@@ -52,8 +57,10 @@ int monitors_add(struct monitors *monitors, struct watcher *watcher, enum messag
 void monitors_leave(struct watcher *watcher)
 {
     LIST_FOREACH_SAFE (node, &watcher->filters) {
+        struct monitor_filter *filter = LIST_ENTRY(node, struct monitor_filter, link);
         list_remove(node);
-        free(LIST_ENTRY(node, struct monitor_filter, link));
+        charge_give_back(&filter->charge);
+        free(filter);
     }
     watcher->count = 0;
     list_remove(&watcher->link);

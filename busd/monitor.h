@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "busd/quota.h"
 #include "libbus/base/list.h"
 #include "libbus/base/span.h"
 #include "libbus/wire/envelope.h"
@@ -20,6 +21,7 @@ struct monitors {
 
 /* Embedded in a peer. */
 struct watcher {
+    struct quota_user *user;
     struct list link;
     struct list filters;
     size_t count;
@@ -28,6 +30,7 @@ struct watcher {
 /* What is empty fits everything. */
 struct monitor_filter {
     struct list link;
+    struct charge charge;
     enum message_type type;
     struct span from;
     struct span to;
@@ -36,10 +39,11 @@ struct monitor_filter {
 };
 
 void monitors_init(struct monitors *monitors);
-void watcher_init(struct watcher *watcher);
+/* The user, who is charged, is borrowed. */
+void watcher_init(struct watcher *watcher, struct quota_user *user);
 
-/* Copies the spans. 0, WIRE_LIMIT_EXCEEDED beyond `max` filters of this watcher, or
- * -ENOMEM. */
+/* Copies the spans. 0, WIRE_LIMIT_EXCEEDED beyond `max` filters of this watcher or
+ * what the user may have, or -ENOMEM. */
 int monitors_add(struct monitors *monitors, struct watcher *watcher, enum message_type type,
                  struct span from, struct span to, struct span topic, size_t max);
 

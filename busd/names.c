@@ -8,18 +8,20 @@
 void names_init(struct names *names)
 {
     hash_init(&names->table);
+    hash_init(&names->claims);
     names->generation = 1;
 }
 
 void names_deinit(struct names *names)
 {
+    hash_deinit(&names->claims);
     hash_deinit(&names->table);
 }
 
-void name_owner_init(struct name_owner *owner)
+void name_owner_init(struct name_owner *owner, struct quota_user *user)
 {
+    *owner = (struct name_owner){.user = user};
     list_init(&owner->claims);
-    owner->count = 0;
 }
 
 struct name *names_find(const struct names *names, struct span text)
@@ -63,32 +65,49 @@ static void name_free_if_unclaimed(struct names *names, struct name *name)
     free(name);
 }
 
-static struct name_claim *find_claim(const struct name *name, const struct name_owner *owner)
+static uint64_t claim_hash(const struct names *names, const struct name *name,
+                           const struct name_owner *owner)
 {
-    LIST_FOREACH (node, &name->queue) {
-        struct name_claim *claim = LIST_ENTRY(node, struct name_claim, by_name);
-        if (claim->owner == owner)
+    uint64_t key[2] = {(uintptr_t)name, (uintptr_t)owner};
+
+    return hash_of(&names->claims, key, sizeof(key));
+}
+
+static struct name_claim *find_claim(const struct names *names, const struct name *name,
+                                     const struct name_owner *owner)
+{
+    HASH_FOREACH (node, &names->claims, claim_hash(names, name, owner)) {
+        struct name_claim *claim = CONTAINER_OF(node, struct name_claim, node);
+        if (claim->name == name && claim->owner == owner)
             return claim;
     }
     return NULL;
 }
 
-/* Appended to the name's queue; the caller moves it where it belongs. */
-static struct name_claim *claim_new(struct name *name, struct name_owner *owner)
+/* Appended to the name's queue; the caller moves it where it belongs. Takes the
+ * charge, on success only. */
+static struct name_claim *claim_new(struct names *names, struct name *name,
+                                    struct name_owner *owner, const struct charge *charge)
 {
     struct name_claim *claim = malloc(sizeof(*claim));
 
     if (!claim)
         return NULL;
-    *claim = (struct name_claim){.name = name, .owner = owner};
+    *claim = (struct name_claim){.name = name, .owner = owner, .charge = *charge};
+    if (hash_add(&names->claims, &claim->node, claim_hash(names, name, owner)) < 0) {
+        free(claim);
+        return NULL;
+    }
     list_append(&name->queue, &claim->by_name);
     list_append(&owner->claims, &claim->by_owner);
     owner->count++;
     return claim;
 }
 
-static void claim_free(struct name_claim *claim)
+static void claim_free(struct names *names, struct name_claim *claim)
 {
+    hash_remove(&names->claims, &claim->node);
+    charge_give_back(&claim->charge);
     list_remove(&claim->by_name);
     list_remove(&claim->by_owner);
     claim->owner->count--;
@@ -111,14 +130,14 @@ static void change_end(struct names *names, struct name_change *change, const st
 
 /* The claimant becomes the owner; the one before waits in front of the queue if it
  * had asked for that, else its claim is over. */
-static void promote(struct name *name, struct name_claim *claim)
+static void promote(struct names *names, struct name *name, struct name_claim *claim)
 {
     struct name_claim *old = LIST_ENTRY(list_first(&name->queue), struct name_claim, by_name);
 
     list_remove(&claim->by_name);
     list_prepend(&name->queue, &claim->by_name);
     if (!old->queue)
-        claim_free(old);
+        claim_free(names, old);
 }
 
 int names_request(struct names *names, struct name_owner *owner, struct span text,
@@ -126,35 +145,33 @@ int names_request(struct names *names, struct name_owner *owner, struct span tex
                   struct name_change *ret_change)
 {
     struct name *name = names_find(names, text);
-    struct name_claim *claim = name ? find_claim(name, owner) : NULL;
+    struct name_claim *claim = name ? find_claim(names, name, owner) : NULL;
     struct name_claim *first =
         name ? LIST_ENTRY(list_first(&name->queue), struct name_claim, by_name) : NULL;
+    struct charge charge = {0};
     bool can_own = !first || first == claim || (request.replace && first->allow_replacement);
 
     if (!can_own && !request.queue) {
         if (claim)
-            claim_free(claim);
+            claim_free(names, claim);
         return WIRE_NAME_TAKEN;
     }
-    if (!claim && owner->count >= max)
+    if (!claim && (owner->count >= max || charge_one(&charge, owner->user, QUOTA_NAMES) != 0))
         return WIRE_LIMIT_EXCEEDED;
-    if (!name) {
-        name = name_new(names, text);
-        if (!name)
-            return -ENOMEM;
+    if (!name && !(name = name_new(names, text))) {
+        charge_give_back(&charge);
+        return -ENOMEM;
     }
     change_begin(ret_change, name);
-    if (!claim) {
-        claim = claim_new(name, owner);
-        if (!claim) {
-            name_free_if_unclaimed(names, name);
-            return -ENOMEM;
-        }
+    if (!claim && !(claim = claim_new(names, name, owner, &charge))) {
+        name_free_if_unclaimed(names, name);
+        charge_give_back(&charge);
+        return -ENOMEM;
     }
     claim->queue = request.queue;
     claim->allow_replacement = request.allow_replacement;
     if (can_own && first && first != claim)
-        promote(name, claim);
+        promote(names, name, claim);
     change_end(names, ret_change, name);
     *ret_state = can_own ? NAME_OWNED : NAME_QUEUED;
     return 0;
@@ -166,7 +183,7 @@ static void release_claim(struct names *names, struct name_claim *claim,
     struct name *name = claim->name;
 
     change_begin(ret_change, name);
-    claim_free(claim);
+    claim_free(names, claim);
     change_end(names, ret_change, name);
     name_free_if_unclaimed(names, name);
 }
@@ -175,7 +192,7 @@ int names_release(struct names *names, struct name_owner *owner, struct span tex
                   struct name_change *ret_change)
 {
     struct name *name = names_find(names, text);
-    struct name_claim *claim = name ? find_claim(name, owner) : NULL;
+    struct name_claim *claim = name ? find_claim(names, name, owner) : NULL;
 
     if (!claim)
         return WIRE_NOT_OWNER;

@@ -5,8 +5,7 @@
  * embeds; what changed is returned as a record, and the caller tells the world.
  *
  * A name exists as long as somebody claims it. The first claim in its queue is
- * the owner's. Looking up, requesting and releasing are O(1) but for finding a
- * place in the queue of one name.
+ * the owner's. Looking up, requesting and releasing are O(1).
  */
 #ifndef BUSD_NAMES_H
 #define BUSD_NAMES_H
@@ -14,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "busd/quota.h"
 #include "libbus/base/hash.h"
 #include "libbus/base/list.h"
 #include "libbus/base/span.h"
@@ -22,10 +22,12 @@
 
 struct names {
     struct hash table;
+    struct hash claims;  /* struct name_claim by name and owner */
     uint64_t generation; /* grows whenever any name's owner changes */
 };
 
 struct name_owner {
+    struct quota_user *user;
     struct list claims; /* struct name_claim.by_owner */
     size_t count;
 };
@@ -38,6 +40,8 @@ struct name {
 };
 
 struct name_claim {
+    struct hash_node node;
+    struct charge charge;
     struct list by_name;
     struct list by_owner;
     struct name *name;
@@ -69,11 +73,12 @@ struct name_request {
 void names_init(struct names *names);
 void names_deinit(struct names *names); /* asserts that no name is left */
 
-void name_owner_init(struct name_owner *owner);
+/* The user, who is charged, is borrowed. */
+void name_owner_init(struct name_owner *owner, struct quota_user *user);
 
 /* 0 with *ret_state and *ret_change; WIRE_NAME_TAKEN (a place in the queue is given
  * up when asked again without `queue`); WIRE_LIMIT_EXCEEDED beyond `max` claims of
- * this owner; -ENOMEM. The name must be valid. */
+ * this owner or what the user may have; -ENOMEM. The name must be valid. */
 int names_request(struct names *names, struct name_owner *owner, struct span name,
                   struct name_request request, size_t max, enum name_state *ret_state,
                   struct name_change *ret_change);

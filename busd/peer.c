@@ -16,6 +16,7 @@ void peers_init(struct peers *peers)
     *peers = (struct peers){0};
     hash_init(&peers->by_id);
     list_init(&peers->all);
+    list_init(&peers->urgent);
     list_init(&peers->dirty);
     list_init(&peers->doomed);
 }
@@ -26,14 +27,43 @@ void peers_deinit(struct peers *peers)
     hash_deinit(&peers->by_id);
 }
 
-int peer_new(struct peers *peers, struct connection_shared *shared, int fd,
-             struct credentials *credentials, const char *label, struct policy_view *view,
-             size_t message_bytes, struct peer **ret_peer)
+static void init_handles(struct peer *peer, struct quota_user *user)
 {
+    list_init(&peer->link);
+    list_init(&peer->user_link);
+    list_init(&peer->dirty_link);
+    list_init(&peer->doomed_link);
+    deadline_init(&peer->unproven, DEADLINE_UNPROVEN);
+    deadline_init(&peer->line, DEADLINE_LINE);
+    deadline_init(&peer->stall, DEADLINE_STALL);
+    name_owner_init(&peer->names, user);
+    subscriber_init(&peer->subscriber, user);
+    call_party_init(&peer->calls, user);
+    watcher_init(&peer->watcher, user);
+}
+
+/* Charges the connection as such. */
+static int charge(struct peer *peer, struct quota_user *user, enum quota_slot *ret_slot)
+{
+    *ret_slot = QUOTA_CONNECTIONS;
+    int r = charge_one(&peer->connection_charge, user, QUOTA_CONNECTIONS);
+    if (r != 0)
+        return r;
+    *ret_slot = QUOTA_UNPROVEN;
+    r = charge_one(&peer->unproven_charge, user, QUOTA_UNPROVEN);
+    if (r != 0)
+        charge_give_back(&peer->connection_charge);
+    return r;
+}
+
+int peer_new(struct peers *peers, struct connection_shared *shared, int fd,
+             const struct peer_options *options, enum quota_slot *ret_slot, struct peer **ret_peer)
+{
+    struct quota_user *user = options->user;
     uint64_t id = peers->last_id + 1;
     struct peer *peer = calloc(1, sizeof(*peer));
 
-    if (!peer || !(peer->label = strdup(label))) {
+    if (!peer || !(peer->label = strdup(options->label))) {
         free(peer);
         return -ENOMEM;
     }
@@ -42,30 +72,33 @@ int peer_new(struct peers *peers, struct connection_shared *shared, int fd,
     peer->prefix_size = (unsigned char)snprintf(peer->prefix, sizeof(peer->prefix),
                                                 "{\"sender\":\":%" PRIu64 "\",", id);
     peer->since = clock_seconds(CLOCK_REALTIME);
-    list_init(&peer->link);
-    list_init(&peer->dirty_link);
-    list_init(&peer->doomed_link);
-    name_owner_init(&peer->names);
-    subscriber_init(&peer->subscriber);
-    call_party_init(&peer->calls);
-    watcher_init(&peer->watcher);
-    if (hash_add(&peers->by_id, &peer->by_id, hash_of(&peers->by_id, &id, sizeof(id))) < 0) {
-        free(peer->label);
-        free(peer);
-        return -ENOMEM;
+    init_handles(peer, user);
+    int r = charge(peer, user, ret_slot);
+    if (r == 0) {
+        r = hash_add(&peers->by_id, &peer->by_id, hash_of(&peers->by_id, &id, sizeof(id)));
+        if (r == 0) {
+            r = connection_init(&peer->connection, shared, fd, user, options->message_bytes);
+            if (r < 0)
+                hash_remove(&peers->by_id, &peer->by_id);
+        }
+        if (r < 0) {
+            charge_give_back(&peer->unproven_charge);
+            charge_give_back(&peer->connection_charge);
+        }
     }
-    int r = connection_init(&peer->connection, shared, fd, message_bytes);
-    if (r < 0) {
-        hash_remove(&peers->by_id, &peer->by_id);
+    if (r != 0) {
         free(peer->label);
         free(peer);
         return r;
     }
+    peer->user = user;
+    user->refs++;
     peers->last_id = id;
     list_append(&peers->all, &peer->link);
-    peer->view = view;
-    peer->credentials = *credentials;
-    *credentials = (struct credentials){0};
+    peer->view = options->view;
+    list_append(&user->members, &peer->user_link);
+    peer->credentials = *options->credentials;
+    *options->credentials = (struct credentials){0};
     *ret_peer = peer;
     return 0;
 }
@@ -99,8 +132,64 @@ void peer_doom(struct peer *peer, const char *format, ...)
 
 void peer_set_dirty(struct peer *peer)
 {
-    if (list_is_empty(&peer->dirty_link))
+    if (list_is_empty(&peer->dirty_link)) {
+        peer->urgent = false;
+        peer->connection.shared->effort += CONNECTION_CALL_EFFORT;
         list_append(&peer->peers->dirty, &peer->dirty_link);
+    }
+}
+
+void peer_set_urgent(struct peer *peer)
+{
+    if (!list_is_empty(&peer->dirty_link)) {
+        if (peer->urgent)
+            return;
+        list_remove(&peer->dirty_link);
+    }
+    peer->connection.shared->effort += CONNECTION_CALL_EFFORT;
+    peer->urgent = true;
+    list_append(&peer->peers->urgent, &peer->dirty_link);
+}
+
+void peer_cut_largest(struct quota_user *user)
+{
+    struct peer *largest = NULL;
+    uint64_t max;
+
+    LIST_FOREACH (node, &user->members) {
+        struct peer *peer = LIST_ENTRY(node, struct peer, user_link);
+        if (!peer->doomed &&
+            (!largest || peer->connection.bytes.amount > largest->connection.bytes.amount))
+            largest = peer;
+    }
+    if (!largest)
+        return;
+    const char *limit = quota_limit(user, QUOTA_BYTES, &max);
+    peer_doom(largest,
+              "the connections of user %" PRIu32 " leave more unread or unfinished than they may "
+              "(%s, %" PRIu64 "), and this one the most: %" PRIu64 " bytes",
+              (uint32_t)user->uid, limit, max, largest->connection.bytes.amount);
+    /* It will be gone when the turn ends: nobody else shall be cut for its sake. */
+    charge_give_back(&largest->connection.bytes);
+}
+
+bool peer_may_hold_fds(struct peer *peer, unsigned more, uint64_t now)
+{
+    struct quota_user *user = peer->user;
+    struct charge *charge = &peer->connection.fds;
+
+    if (charge_fits(charge, charge->amount + more))
+        return true;
+    connection_look_for_fds(&peer->connection);
+    if (charge_fits(charge, charge->amount + more))
+        return true;
+    /* Looking takes a system call for each: not more than once in a millisecond. */
+    if (user->checked == now)
+        return false;
+    user->checked = now;
+    LIST_FOREACH (node, &user->members)
+        connection_look_for_fds(&LIST_ENTRY(node, struct peer, user_link)->connection);
+    return charge_fits(charge, charge->amount + more);
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -114,6 +203,7 @@ static void on_closed(uv_handle_t *handle)
 void peer_close(struct peer *peer)
 {
     list_remove(&peer->link);
+    list_remove(&peer->user_link);
     list_remove(&peer->dirty_link);
     list_remove(&peer->doomed_link);
     hash_remove(&peer->peers->by_id, &peer->by_id);
@@ -124,4 +214,7 @@ void peer_close(struct peer *peer)
     free(TAKE(peer->overflow));
     peer->peers->closing++;
     connection_close(&peer->connection, on_closed);
+    charge_give_back(&peer->unproven_charge);
+    charge_give_back(&peer->connection_charge);
+    peer->user = quota_user_unref(peer->user);
 }

@@ -28,7 +28,8 @@
 struct peers {
     struct hash by_id;
     struct list all;    /* struct peer.link, in order of connecting */
-    struct list dirty;  /* struct peer.dirty_link: something to be written */
+    struct list urgent; /* struct peer.dirty_link: calls or answers to be written */
+    struct list dirty;  /* struct peer.dirty_link: something else to be written */
     struct list doomed; /* struct peer.doomed_link */
     uint64_t last_id;
     size_t closing; /* handles that libuv still holds */
@@ -57,18 +58,29 @@ struct peer {
     struct peers *peers;
     struct hash_node by_id;
     struct list link;
+    struct list user_link; /* to struct quota_user.members */
     struct list dirty_link;
     struct list doomed_link;
     uint64_t id;
     char prefix[40]; /* {"sender":":42", as put in front of every line */
     unsigned char prefix_size;
     bool doomed;
+    bool leaving;           /* its end has begun */
+    bool urgent;            /* in that list */
+    bool proven;            /* has sent a valid message */
     bool welcome;           /* has been greeted, and so is known to others */
     unsigned invalid_lines; /* in a row */
     struct credentials credentials;
     uint64_t listener;        /* the one it came through: its id … */
     char *label;              /* … and its label, which may be empty */
     struct policy_view *view; /* what it may do; owned */
+    struct quota_user *user;
+    struct charge connection_charge;
+    struct charge unproven_charge;
+    struct deadline unproven;
+    struct deadline line;
+    struct deadline stall;
+    int unread; /* what the socket held when the stall was looked at last */
     struct name_owner names;
     struct subscriber subscriber;
     struct call_party calls;
@@ -82,11 +94,18 @@ struct peer {
 void peers_init(struct peers *peers);
 void peers_deinit(struct peers *peers); /* asserts that no peer is left */
 
-/* Takes the socket, the credentials and the reference to the view, on success only;
- * copies the label. 0 or -errno. */
+struct peer_options {
+    struct quota_user *user;         /* borrowed */
+    struct credentials *credentials; /* taken, on success only, as is … */
+    const char *label;               /* copied */
+    struct policy_view *view;        /* … the reference to this */
+    size_t message_bytes;
+};
+
+/* Takes the socket, on success only. 0; WIRE_LIMIT_EXCEEDED if the user has all the
+ * connections it may have, with *ret_slot saying of which kind; -errno. */
 int peer_new(struct peers *peers, struct connection_shared *shared, int fd,
-             struct credentials *credentials, const char *label, struct policy_view *view,
-             size_t message_bytes, struct peer **ret_peer);
+             const struct peer_options *options, enum quota_slot *ret_slot, struct peer **ret_peer);
 
 /* NULL if there is none. A doomed one is none. */
 struct peer *peers_find(const struct peers *peers, uint64_t id);
@@ -95,8 +114,18 @@ struct peer *peers_find(const struct peers *peers, uint64_t id);
  * the client and logged; NULL is for one that has left by itself. */
 void peer_doom(struct peer *peer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Something has been queued, or can be written now. */
+/* Something has been queued, or can be written now. What is urgent, because somebody
+ * waits for it, goes before what is not. */
 void peer_set_dirty(struct peer *peer);
+void peer_set_urgent(struct peer *peer);
+
+/* What the connections of a user hold is more than its share: ends the one that holds
+ * the most. */
+void peer_cut_largest(struct quota_user *user);
+
+/* Whether so many more fds may be held for the peer; looks whether those in sockets
+ * have been read, if that is needed. `now` in milliseconds. */
+bool peer_may_hold_fds(struct peer *peer, unsigned more, uint64_t now);
 
 /* Phase two, after every registry has let go: closes the connection and frees the
  * peer when libuv has done with it. */

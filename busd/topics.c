@@ -116,8 +116,19 @@ void topics_init(struct topics *topics)
 {
     *topics = (struct topics){.generation = 1};
     hash_init(&topics->nodes);
+    hash_init(&topics->ids);
     hash_init(&topics->routes);
     list_init(&topics->ages);
+}
+
+static struct route *find_route(const struct topics *topics, struct span topic, uint64_t hash)
+{
+    HASH_FOREACH (node, &topics->routes, hash) {
+        struct route *route = CONTAINER_OF(node, struct route, node);
+        if (span_equal((struct span){route->topic, route->topic_size}, topic))
+            return route;
+    }
+    return NULL;
 }
 
 static void route_free(struct topics *topics, struct route *route)
@@ -135,73 +146,121 @@ void topics_deinit(struct topics *topics)
     LIST_FOREACH_SAFE (node, &topics->ages)
         route_free(topics, LIST_ENTRY(node, struct route, age));
     hash_deinit(&topics->routes);
+    hash_deinit(&topics->ids);
     hash_deinit(&topics->nodes);
     free(topics->root);
 }
 
-void subscriber_init(struct subscriber *subscriber)
+void subscriber_init(struct subscriber *subscriber, struct quota_user *user)
 {
-    *subscriber = (struct subscriber){.next_id = 1};
+    *subscriber = (struct subscriber){.user = user, .next_id = 1};
     list_init(&subscriber->subscriptions);
 }
 
-int topics_subscribe(struct topics *topics, struct subscriber *subscriber, struct span pattern,
-                     struct span sender, size_t max, struct subscription **ret_subscription)
+static uint64_t id_hash(const struct topics *topics, const struct subscriber *subscriber,
+                        uint64_t id)
 {
-    if (subscriber->count >= max)
-        return WIRE_LIMIT_EXCEEDED;
-    if (!topics->root && !(topics->root = node_new(NULL, (struct span){0})))
-        return -ENOMEM;
+    uint64_t key[2] = {(uintptr_t)subscriber, id};
 
+    return hash_of(&topics->ids, key, sizeof(key));
+}
+
+static struct subscription *subscription_new(struct subscriber *subscriber, struct span pattern,
+                                             struct span sender)
+{
     struct subscription *subscription = malloc(sizeof(*subscription) + pattern.size + sender.size);
+
     if (!subscription)
-        return -ENOMEM;
-    *subscription = (struct subscription){.subscriber = subscriber};
+        return NULL;
+    *subscription = (struct subscription){.subscriber = subscriber, .id = subscriber->next_id};
     memcpy(subscription->text, pattern.data, pattern.size);
     if (sender.size > 0)
         memcpy(subscription->text + pattern.size, sender.data, sender.size);
     subscription->pattern = (struct span){subscription->text, pattern.size};
     subscription->sender = (struct span){subscription->text + pattern.size, sender.size};
+    return subscription;
+}
 
+/* The node of the pattern, made if there is none; NULL when out of memory. */
+static struct topic_node *grow(struct topics *topics, struct span pattern)
+{
+    if (!topics->root && !(topics->root = node_new(NULL, (struct span){0})))
+        return NULL;
     struct topic_node *node = topics->root;
     for (struct span rest = pattern; rest.size > 0;) {
         struct topic_node *child = get_child(topics, node, next_segment(&rest));
         if (!child) {
             prune(topics, node);
-            free(subscription);
-            return -ENOMEM;
+            return NULL;
         }
         node = child;
     }
+    return node;
+}
+
+/* Routes that the coming or going of the pattern changes are made anew: without a
+ * wildcard it is one at most. */
+static void invalidate(struct topics *topics, struct span pattern)
+{
+    if (grammar_has_wildcard(pattern)) {
+        topics->generation++;
+        return;
+    }
+    struct route *route =
+        find_route(topics, pattern, hash_of(&topics->routes, pattern.data, pattern.size));
+    if (route)
+        route->generation = 0;
+}
+
+int topics_subscribe(struct topics *topics, struct subscriber *subscriber, struct span pattern,
+                     struct span sender, size_t max, struct subscription **ret_subscription)
+{
+    struct charge charge;
+
+    if (subscriber->count >= max || charge_one(&charge, subscriber->user, QUOTA_SUBSCRIPTIONS) != 0)
+        return WIRE_LIMIT_EXCEEDED;
+    struct subscription *subscription = subscription_new(subscriber, pattern, sender);
+    struct topic_node *node = subscription ? grow(topics, pattern) : NULL;
+    if (!node || hash_add(&topics->ids, &subscription->by_id,
+                          id_hash(topics, subscriber, subscription->id)) < 0) {
+        if (node)
+            prune(topics, node);
+        free(subscription);
+        charge_give_back(&charge);
+        return -ENOMEM;
+    }
+    subscription->charge = charge;
     subscription->node = node;
-    subscription->id = subscriber->next_id++;
     list_append(&node->subscriptions, &subscription->by_node);
     list_append(&subscriber->subscriptions, &subscription->by_subscriber);
+    subscriber->next_id++;
     subscriber->count++;
     topics->count++;
     topics->count_broker += grammar_is_reserved(pattern);
-    topics->generation++;
+    invalidate(topics, pattern);
     *ret_subscription = subscription;
     return 0;
 }
 
 static void subscription_free(struct topics *topics, struct subscription *subscription)
 {
+    hash_remove(&topics->ids, &subscription->by_id);
     list_remove(&subscription->by_node);
     list_remove(&subscription->by_subscriber);
+    charge_give_back(&subscription->charge);
     prune(topics, subscription->node);
     subscription->subscriber->count--;
     topics->count--;
     topics->count_broker -= grammar_is_reserved(subscription->pattern);
-    topics->generation++;
+    invalidate(topics, subscription->pattern);
     free(subscription);
 }
 
 int topics_unsubscribe(struct topics *topics, struct subscriber *subscriber, uint64_t id)
 {
-    LIST_FOREACH (node, &subscriber->subscriptions) {
-        struct subscription *subscription = LIST_ENTRY(node, struct subscription, by_subscriber);
-        if (subscription->id == id) {
+    HASH_FOREACH (node, &topics->ids, id_hash(topics, subscriber, id)) {
+        struct subscription *subscription = CONTAINER_OF(node, struct subscription, by_id);
+        if (subscription->subscriber == subscriber && subscription->id == id) {
             subscription_free(topics, subscription);
             return 0;
         }
@@ -278,16 +337,6 @@ static void visit(struct walk *walk, const struct topic_node *at, struct span to
         visit(walk, child, rest, filtered);
     if (at->star && !broker_topic)
         visit(walk, at->star, rest, filtered);
-}
-
-static struct route *find_route(const struct topics *topics, struct span topic, uint64_t hash)
-{
-    HASH_FOREACH (node, &topics->routes, hash) {
-        struct route *route = CONTAINER_OF(node, struct route, node);
-        if (span_equal((struct span){route->topic, route->topic_size}, topic))
-            return route;
-    }
-    return NULL;
 }
 
 static struct route *route_new(struct topics *topics, struct span topic, uint64_t hash)

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "busd/quota.h"
 #include "libbus/base/hash.h"
 #include "libbus/base/list.h"
 #include "libbus/base/span.h"
@@ -28,6 +29,7 @@ struct topic_node;
 struct topics {
     struct topic_node *root;
     struct hash nodes;  /* struct topic_node by parent and segment */
+    struct hash ids;    /* struct subscription by subscriber and id */
     struct hash routes; /* struct route by topic */
     struct list ages;   /* struct route, the one built longest ago first */
     size_t cache_bytes;
@@ -38,6 +40,7 @@ struct topics {
 };
 
 struct subscriber {
+    struct quota_user *user;
     struct list subscriptions; /* struct subscription.by_subscriber */
     size_t count;
     uint64_t next_id;
@@ -45,6 +48,8 @@ struct subscriber {
 };
 
 struct subscription {
+    struct hash_node by_id;
+    struct charge charge;
     struct list by_subscriber;
     struct list by_node;
     struct subscriber *subscriber;
@@ -88,10 +93,11 @@ struct route {
 void topics_init(struct topics *topics);
 void topics_deinit(struct topics *topics); /* asserts that no subscription is left */
 
-void subscriber_init(struct subscriber *subscriber);
+/* The user, who is charged, is borrowed. */
+void subscriber_init(struct subscriber *subscriber, struct quota_user *user);
 
-/* 0 with *ret_subscription; WIRE_LIMIT_EXCEEDED beyond `max`; -ENOMEM. Pattern and
- * sender must be valid; an empty sender means anybody. */
+/* 0 with *ret_subscription; WIRE_LIMIT_EXCEEDED beyond `max` or what the user may
+ * have; -ENOMEM. Pattern and sender must be valid; an empty sender means anybody. */
 int topics_subscribe(struct topics *topics, struct subscriber *subscriber, struct span pattern,
                      struct span sender, size_t max, struct subscription **ret_subscription);
 

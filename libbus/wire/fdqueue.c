@@ -93,6 +93,35 @@ enum fdqueue_result fdqueue_take(struct fdqueue *queue, const struct line *line,
     return FDQUEUE_OK;
 }
 
+unsigned fdqueue_count(const struct fdqueue *queue)
+{
+    unsigned count = 0;
+
+    LIST_FOREACH (node, &queue->batches)
+        count += LIST_ENTRY(node, struct fds, link)->count;
+    return count;
+}
+
+void fdqueue_truncate(struct fdqueue *queue)
+{
+    struct list kept;
+
+    list_init(&kept);
+    LIST_FOREACH_SAFE (node, &queue->batches) {
+        struct fds *fds = LIST_ENTRY(node, struct fds, link);
+        struct fds *mark = fds_new(NULL, 0);
+        list_remove(node);
+        /* Without the mark the line is out of step, and its connection ends. */
+        if (mark) {
+            mark->truncated = true;
+            mark->end = fds->end;
+            list_append(&kept, &mark->link);
+        }
+        fds_unref(fds);
+    }
+    list_splice(&queue->batches, &kept);
+}
+
 void fdqueue_skip(struct fdqueue *queue, const struct line *line)
 {
     LIST_FOREACH_SAFE (node, &queue->batches) {

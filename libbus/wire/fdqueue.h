@@ -64,6 +64,12 @@ enum fdqueue_result {
 enum fdqueue_result fdqueue_take(struct fdqueue *queue, const struct line *line, unsigned count,
                                  struct fds **ret_fds);
 
+/* How many fds are in the queue. */
+unsigned fdqueue_count(const struct fdqueue *queue);
+
+/* Closes them all; the lines they belong to will find their batches cut short. */
+void fdqueue_truncate(struct fdqueue *queue);
+
 /* For a line that could not be read: drops the batches that can belong to no
  * later line. */
 void fdqueue_skip(struct fdqueue *queue, const struct line *line);

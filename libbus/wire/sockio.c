@@ -94,12 +94,19 @@ ssize_t sockio_send(int fd, const struct iovec *iov, size_t count, const struct 
     return n < 0 ? -errno : n;
 }
 
-int sockio_is_drained(int fd)
+int sockio_unread(int fd)
 {
     int unread;
 
-    if (ioctl(fd, SIOCOUTQ, &unread) < 0)
-        return -errno;
+    return ioctl(fd, SIOCOUTQ, &unread) < 0 ? -errno : unread;
+}
+
+int sockio_is_drained(int fd)
+{
+    int unread = sockio_unread(fd);
+
+    if (unread < 0)
+        return unread;
     /* The kernel gives an skb's last unit back only after it has woken us, so 1
      * may be left of what has been read (sock_wfree() in net/core/sock.c). */
     return unread <= 1;

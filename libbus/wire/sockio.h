@@ -26,7 +26,11 @@ ssize_t sockio_recv(int fd, void *buffer, size_t size, struct fds **ret_fds);
  * -errno with nothing sent (-EAGAIN: no room). */
 ssize_t sockio_send(int fd, const struct iovec *iov, size_t count, const struct fds *fds);
 
-/* Whether the other side has read everything sent so far (SIOCOUTQ, tcp(7)). */
+/* How much of what was sent the other side has not read, in the kernel's own measure
+ * (SIOCOUTQ, tcp(7)): it gets less only when something is read. -errno. */
+int sockio_unread(int fd);
+
+/* Whether the other side has read everything sent so far. */
 int sockio_is_drained(int fd);
 
 #endif

@@ -264,15 +264,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct fuzz_input input = {(const char *)data, size};
     struct world world = {0};
+    struct limits limits;
+    struct quotas quotas;
     struct span line;
 
+    limits_init(&limits, false);
+    quotas_init(&quotas, &limits);
+    struct quota_user *user = quotas_get_user(&quotas, 1000);
+    FUZZ_CHECK(user, "no user");
     topics_init(&world.topics);
     for (unsigned k = 0; k < SUBSCRIBERS; k++)
-        subscriber_init(&world.subscribers[k]);
+        subscriber_init(&world.subscribers[k], user);
     while (fuzz_line(&input, &line))
         run(&world, line);
     for (unsigned k = 0; k < SUBSCRIBERS; k++)
         leave(&world, k);
     topics_deinit(&world.topics);
+    quota_user_unref(user);
+    quotas_deinit(&quotas);
     return 0;
 }

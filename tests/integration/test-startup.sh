@@ -143,7 +143,7 @@ fi
 
 # Whether busd was built with libseccomp is for the build to say.
 seccomp=${HAS_SECCOMP:+--seccomp}
-start --traced --system --run-as nobody $seccomp
+start --traced --system --config-folder "$SOURCE_DIR/conf" --run-as nobody $seccomp
 rights='prctl\(PR_CAPBSET_DROP, (0|CAP_CHOWN)
 setgroups\(0, NULL\) += 0
 setresgid\(65534, 65534, 65534\) += 0
@@ -184,16 +184,16 @@ BUSD_ADDRESS=unix:$work/bus "$BUSCTL" ping bus >/dev/null || fail "it does not s
 # The folder is root's, so the files stay; they are in nobody's way.
 stop
 [ -S "$work/bus" ] && [ -f "$work/bus.lock" ] || fail "nobody could remove files of root's folder"
-start --system --run-as nobody
+start --system --config-folder "$SOURCE_DIR/conf" --run-as nobody
 grep -q 'replaced the stale socket' "$work/error" || fail "the stale socket was not noticed"
 stop
-start --system
+start --system --config-folder "$SOURCE_DIR/conf"
 stop
 [ ! -e "$work/bus" ] && [ ! -e "$work/bus.lock" ] || fail "root left files behind"
 
 # A folder of its own it can tidy up.
 chown 65534 "$work"
-start --system --run-as 65534 $seccomp
+start --system --config-folder "$SOURCE_DIR/conf" --run-as 65534 $seccomp
 stop
 [ ! -e "$work/bus" ] && [ ! -e "$work/bus.lock" ] || fail "it left files in its own folder"
 exit 0

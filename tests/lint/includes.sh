@@ -3,10 +3,10 @@
 # Includes go strictly downward. For the broker:
 #
 #     main > broker > listener > dispatch > {driver* revoke} > {announce answer}
-#     > deliver > access > hub > peer > connection > outq > config > rules
-#     > policy > {names topics calls monitor} > {args documents}
-#     > {limits deadlines chunk closer credentials document
-#     endpoint privileges sandbox} > wire > base
+#     > deliver > {access patience} > hub > peer > connection > outq > config > rules
+#     > policy > {names topics calls monitor} > {args documents quota}
+#     > {limits deadlines chunk closer credentials document endpoint privileges sandbox}
+#     > wire > base
 #
 # for the library libbus/*.c > wire > base. Tools and examples see the public
 # headers and their own folder. Tests may include anything.
@@ -107,9 +107,9 @@ function check_order(kind, name) {
 BEGIN {
     base_rank = 3
     count = split("limits,deadlines,chunk,closer,credentials,document,endpoint,privileges,sandbox " \
-                  "args,documents " \
+                  "args,documents,quota " \
                   "names,topics,calls,monitor policy rules config outq connection peer hub " \
-                  "access deliver announce,answer revoke,driver dispatch listener broker main", groups, " ")
+                  "access,patience deliver announce,answer revoke,driver dispatch listener broker main", groups, " ")
     for (i = 1; i <= count; i++) {
         n = split(groups[i], members, ",")
         for (j = 1; j <= n; j++)

@@ -75,6 +75,9 @@ int transcripts_run(const char *group, const struct transcript *transcripts, siz
 /* Connects, reads the greeting and checks it. */
 struct client *session_connect(struct session *session, const char *name);
 
+/* The same as another user, which only root can. */
+struct client *session_connect_as_user(struct session *session, const char *name, uid_t uid);
+
 /* Connects and leaves the greeting to be read. */
 struct client *session_connect_silently(struct session *session, const char *name);
 

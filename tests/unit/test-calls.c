@@ -10,12 +10,14 @@
 #include "libbus/wire/errors.h"
 #include "tests/support/random.h"
 #include "tests/support/unit.h"
+#include "tests/support/users.h"
 
 #define SEED    4004
 #define PARTIES 6
 #define LIMIT   100000
 
 static struct deadlines wheel;
+static struct users users;
 static struct calls calls;
 static struct call_party parties[PARTIES];
 
@@ -25,10 +27,12 @@ static struct call_party parties[PARTIES];
 
 static int setup(void **state)
 {
+    struct quota_user *user = users_begin(&users);
+
     deadlines_init(&wheel, 1000);
     calls_init(&calls, &wheel);
     for (unsigned i = 0; i < PARTIES; i++)
-        call_party_init(&parties[i]);
+        call_party_init(&parties[i], user);
     return 0;
 }
 
@@ -42,6 +46,14 @@ static void leave(struct call_party *party)
         calls_remove(&calls, LIST_ENTRY(first, struct call, by_callee));
 }
 
+static struct call *pop_expired(uint64_t now)
+{
+    struct deadline *deadline = deadlines_pop(&wheel, now);
+
+    assert_true(!deadline || deadline->kind == DEADLINE_CALL);
+    return CONTAINER_OF(deadline, struct call, deadline);
+}
+
 static int teardown(void **state)
 {
     for (unsigned i = 0; i < PARTIES; i++)
@@ -52,6 +64,7 @@ static int teardown(void **state)
     }
     assert_int_equal(wheel.count, 0);
     calls_deinit(&calls);
+    users_end(&users);
     return 0;
 }
 
@@ -121,16 +134,16 @@ static void test_deadlines(void **state)
     assert_int_equal(wheel.count, 3);
     calls_remove(&calls, calls_find(&calls, A, 4));
     assert_int_equal(wheel.count, 2);
-    assert_null(calls_pop_expired(&calls, 1199));
+    assert_null(pop_expired(1199));
 
-    struct call *call = calls_pop_expired(&calls, 1400);
+    struct call *call = pop_expired(1400);
     assert_ptr_equal(call, calls_find(&calls, A, 3));
     calls_remove(&calls, call);
-    assert_null(calls_pop_expired(&calls, 1400));
-    call = calls_pop_expired(&calls, 99999999);
+    assert_null(pop_expired(1400));
+    call = pop_expired(99999999);
     assert_int_equal(call->id, 1);
     calls_remove(&calls, call);
-    assert_null(calls_pop_expired(&calls, UINT64_C(1) << 40));
+    assert_null(pop_expired(UINT64_C(1) << 40));
     assert_non_null(calls_find(&calls, A, 2));
 }
 

@@ -17,7 +17,7 @@ static void test_empty(void **state)
     struct deadline deadline;
 
     deadlines_init(&wheel, 1000);
-    deadline_init(&deadline);
+    deadline_init(&deadline, DEADLINE_CALL);
     assert_int_equal(deadlines_next(&wheel), UINT64_MAX);
     assert_null(deadlines_pop(&wheel, 1000));
     assert_null(deadlines_pop(&wheel, 1u << 30));
@@ -63,7 +63,7 @@ static void test_exact(void **state)
             uint64_t at = starts[i] + distances[j];
 
             deadlines_init(&wheel, starts[i]);
-            deadline_init(&deadline);
+            deadline_init(&deadline, DEADLINE_CALL);
             deadlines_add(&wheel, &deadline, at);
             assert_int_equal(wheel.count, 1);
             assert_true(deadlines_next(&wheel) <= at);
@@ -84,7 +84,7 @@ static void test_late(void **state)
 
     deadlines_init(&wheel, 500);
     for (unsigned i = 0; i < 3; i++)
-        deadline_init(&deadlines[i]);
+        deadline_init(&deadlines[i], DEADLINE_CALL);
     deadlines_add(&wheel, &deadlines[0], 0);
     deadlines_add(&wheel, &deadlines[1], 500);
     deadlines_add(&wheel, &deadlines[2], 499);
@@ -107,7 +107,7 @@ static void test_sleeper(void **state)
         unsigned wakeups = 0;
 
         deadlines_init(&wheel, now);
-        deadline_init(&deadline);
+        deadline_init(&deadline, DEADLINE_CALL);
         deadlines_add(&wheel, &deadline, at);
         while (!popped) {
             uint64_t next = deadlines_next(&wheel);
@@ -186,7 +186,7 @@ static void test_random(void **state)
     deadlines_init(&wheel, now);
     for (size_t i = 0; i < ARRAY_SIZE(models); i++) {
         models[i].set = false;
-        deadline_init(&models[i].deadline);
+        deadline_init(&models[i].deadline, DEADLINE_CALL);
     }
     for (unsigned round = 0; round < 60000; round++) {
         for (unsigned n = random_below(&random, 4); n > 0; n--)

@@ -12,12 +12,14 @@
 #include "libbus/wire/errors.h"
 #include "tests/support/random.h"
 #include "tests/support/unit.h"
+#include "tests/support/users.h"
 
 #define SEED   5150
 #define OWNERS 5
 #define LIMIT  64
 
 struct fixture {
+    struct users users;
     struct names names;
     struct name_owner owners[OWNERS];
     struct name_change change;
@@ -32,9 +34,11 @@ static struct fixture fixture;
 
 static int setup(void **state)
 {
+    struct quota_user *user = users_begin(&fixture.users);
+
     names_init(&fixture.names);
     for (unsigned i = 0; i < OWNERS; i++)
-        name_owner_init(&fixture.owners[i]);
+        name_owner_init(&fixture.owners[i], user);
     return 0;
 }
 
@@ -47,6 +51,7 @@ static int teardown(void **state)
     }
     /* Asserts that nothing is left. */
     names_deinit(&fixture.names);
+    users_end(&fixture.users);
     return 0;
 }
 

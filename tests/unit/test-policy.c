@@ -20,14 +20,20 @@
 static struct policy *policy;
 static struct names names;
 static struct name_owner alice, bob;
+static struct limits limits;
+static struct quotas quotas;
+static struct quota_user *account;
 
 static int setup(void **state)
 {
     policy = policy_new();
+    limits_init(&limits, false);
+    quotas_init(&quotas, &limits);
+    account = quotas_get_user(&quotas, 1000);
     names_init(&names);
-    name_owner_init(&alice);
-    name_owner_init(&bob);
-    return policy ? 0 : -1;
+    name_owner_init(&alice, account);
+    name_owner_init(&bob, account);
+    return policy && account ? 0 : -1;
 }
 
 static void leave(struct name_owner *owner)
@@ -44,6 +50,8 @@ static int teardown(void **state)
     leave(&alice);
     leave(&bob);
     names_deinit(&names);
+    account = quota_user_unref(account);
+    quotas_deinit(&quotas);
     return 0;
 }
 

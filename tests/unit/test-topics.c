@@ -13,19 +13,23 @@
 #include "libbus/wire/grammar.h"
 #include "tests/support/random.h"
 #include "tests/support/unit.h"
+#include "tests/support/users.h"
 
 #define SEED        90125
 #define SUBSCRIBERS 12
 #define LIMIT       10000
 
+static struct users users;
 static struct topics topics;
 static struct subscriber subscribers[SUBSCRIBERS];
 
 static int setup(void **state)
 {
+    struct quota_user *user = users_begin(&users);
+
     topics_init(&topics);
     for (unsigned i = 0; i < SUBSCRIBERS; i++)
-        subscriber_init(&subscribers[i]);
+        subscriber_init(&subscribers[i], user);
     return 0;
 }
 
@@ -39,6 +43,7 @@ static int teardown(void **state)
     assert_int_equal(topics.count_broker, 0);
     assert_int_equal(topics.nodes.count, 0);
     topics_deinit(&topics);
+    users_end(&users);
     return 0;
 }
 

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+#include "busd/quota.h"
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+/* The ceilings of a slot: for one user, and for all of them (SIZE_MAX: there is none,
+ * and nothing is shared out). */
+static const struct {
+    const char *name;
+    size_t user;
+    size_t all;
+} slots[QUOTA_SLOTS] = {
+#define COUNTED(limit)                                                                             \
+    {                                                                                              \
+#limit, offsetof(struct limits, limit), SIZE_MAX                                           \
+    }
+#define SHARED(limit, sum)                                                                         \
+    {                                                                                              \
+#limit, offsetof(struct limits, limit), offsetof(struct limits, sum)                       \
+    }
+    [QUOTA_CONNECTIONS] = COUNTED(connections_per_user),
+    [QUOTA_UNPROVEN] = COUNTED(unproven_per_user),
+    [QUOTA_BYTES] = SHARED(bytes_per_user, bytes),
+    [QUOTA_FDS] = SHARED(fds_per_user, fds),
+    [QUOTA_SUBSCRIPTIONS] = COUNTED(subscriptions_per_user),
+    [QUOTA_NAMES] = COUNTED(names_per_user),
+    [QUOTA_CALLS] = COUNTED(calls_per_user),
+    [QUOTA_MONITORS] = COUNTED(monitors_per_user),
+#undef COUNTED
+#undef SHARED
+};
+
+static uint64_t limit_at(const struct quotas *quotas, size_t offset)
+{
+    return *(const uint64_t *)(const void *)((const char *)quotas->limits + offset);
+}
+
+void quotas_init(struct quotas *quotas, const struct limits *limits)
+{
+    *quotas = (struct quotas){.limits = limits};
+    hash_init(&quotas->users);
+}
+
+void quotas_deinit(struct quotas *quotas)
+{
+    hash_deinit(&quotas->users);
+}
+
+struct quota_user *quotas_get_user(struct quotas *quotas, uid_t uid)
+{
+    uint64_t hash = hash_of(&quotas->users, &uid, sizeof(uid));
+
+    HASH_FOREACH (node, &quotas->users, hash) {
+        struct quota_user *user = CONTAINER_OF(node, struct quota_user, node);
+        if (user->uid == uid) {
+            user->refs++;
+            return user;
+        }
+    }
+    struct quota_user *user = calloc(1, sizeof(*user));
+    if (!user)
+        return NULL;
+    user->quotas = quotas;
+    user->refs = 1;
+    user->uid = uid;
+    list_init(&user->members);
+    if (hash_add(&quotas->users, &user->node, hash) < 0) {
+        free(user);
+        return NULL;
+    }
+    return user;
+}
+
+struct quota_user *quota_user_unref(struct quota_user *user)
+{
+    if (!user || --user->refs > 0)
+        return NULL;
+    for (unsigned slot = 0; slot < QUOTA_SLOTS; slot++)
+        assert(user->used[slot] == 0);
+    assert(list_is_empty(&user->members));
+    hash_remove(&user->quotas->users, &user->node);
+    free(user);
+    return NULL;
+}
+
+void charge_init(struct charge *charge, struct quota_user *user, enum quota_slot slot)
+{
+    *charge = (struct charge){.user = user, .slot = slot};
+}
+
+/* Whether somebody who has so much (`mine`) may get `more`, where all together have
+ * `used` of `max`: what is left must be as much as it has then for each of `holders`. */
+static bool is_fair(uint64_t mine, uint64_t more, uint64_t used, uint64_t max, uint64_t holders)
+{
+    uint64_t wanted;
+
+    if (more > max || used > max - more)
+        return false;
+    return !__builtin_mul_overflow(mine + more, holders + (mine == 0), &wanted) &&
+           wanted <= max - more - used;
+}
+
+bool charge_can_grow(const struct charge *charge, uint64_t more)
+{
+    const struct quota_user *user = charge->user;
+    const struct quotas *quotas = user->quotas;
+    enum quota_slot slot = charge->slot;
+    uint64_t max = limit_at(quotas, slots[slot].user);
+
+    if (slots[slot].all == SIZE_MAX)
+        return more <= max && user->used[slot] <= max - more;
+    return is_fair(charge->amount, more, user->used[slot], max, user->holders[slot]) &&
+           is_fair(user->used[slot], more, quotas->used[slot], limit_at(quotas, slots[slot].all),
+                   quotas->holders[slot]);
+}
+
+void charge_set(struct charge *charge, uint64_t amount)
+{
+    struct quota_user *user = charge->user;
+    enum quota_slot slot = charge->slot;
+    uint64_t *mine = &user->used[slot];
+    uint64_t *all = &user->quotas->used[slot];
+    bool held = *mine > 0;
+
+    assert(*mine >= charge->amount && *all >= *mine);
+    assert(amount <= UINT64_MAX - *all);
+    *mine = *mine - charge->amount + amount;
+    *all = *all - charge->amount + amount;
+    user->holders[slot] += (uint64_t)(amount > 0) - (charge->amount > 0);
+    user->quotas->holders[slot] += (uint64_t)(*mine > 0) - held;
+    charge->amount = amount;
+}
+
+int charge_one(struct charge *charge, struct quota_user *user, enum quota_slot slot)
+{
+    charge_init(charge, user, slot);
+    if (!charge_can_grow(charge, 1)) {
+        *charge = (struct charge){0};
+        return WIRE_LIMIT_EXCEEDED;
+    }
+    charge_set(charge, 1);
+    return 0;
+}
+
+void charge_give_back(struct charge *charge)
+{
+    if (charge->amount > 0)
+        charge_set(charge, 0);
+}
+
+const char *quota_limit(const struct quota_user *user, enum quota_slot slot, uint64_t *ret_value)
+{
+    *ret_value = limit_at(user->quotas, slots[slot].user);
+    return slots[slot].name;
+}
