@@ -88,6 +88,7 @@ static void test_hostile_lines(struct session *session)
         "{\"%s\":1}\n",
         "%s SECRET\n",
     };
+    static const char garbage[] = "S\nE\nC\nR\nE\nT\nS\nE\nC\nR\nE\nT\nS\nE\nC\nR\n";
     static char big[65537], line[sizeof(big) + 256];
     unsigned cut = 0;
 
@@ -104,8 +105,7 @@ static void test_hostile_lines(struct session *session)
             client_send_bytes(a, line, (size_t)size, NULL, 0);
         }
         /* Some of these are valid; in the end it is cut, whatever they were. */
-        for (size_t j = 0; j < 16; j++)
-            client_send_at_once(a, "SECRET\n", 7, NULL, 0);
+        client_send_bytes(a, garbage, strlen(garbage), NULL, 0);
         for (struct message *message; (message = client_next(a)); message_free(message))
             cut += strstr(message->line, "bus.Disconnected") != NULL;
         client_free(a);
