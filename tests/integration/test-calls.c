@@ -388,6 +388,13 @@ static void test_duplicate_id_at_the_bus(struct session *session)
     call(a, b, 1);
     client_send(a, "{'type':'call','id':1,'to':'bus','method':'Ping'}");
     client_expect_complaint(a, "bus.InvalidMessage", "{'type':'call','to':'bus','id':1}");
+    /* Where no answer is wanted none can be mistaken. */
+    client_send(a, "{'type':'call','id':1,'to':'bus','method':'RequestName','no_reply':true,"
+                   "'body':{'name':'org.example.Quiet'}}");
+    client_send(a, "{'type':'call','id':2,'to':'bus','method':'GetName',"
+                   "'body':{'name':'org.example.Quiet'}}");
+    client_expect(a, "{'sender':'bus','type':'reply','id':2,'body':"
+                     "{'name':'org.example.Quiet','owner':'$A','queue':[]}}");
     reply(b, a, 1);
     client_send(a, "{'type':'call','id':1,'to':'bus','method':'Ping'}");
     client_expect(a, "{'sender':'bus','type':'reply','id':1,'body':{}}");
