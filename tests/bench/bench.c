@@ -1,295 +1,318 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A first measurement: the round trip of a call with a 128-byte body between two
- * libbus programs through busd, beside the round trip of as many bytes through a
- * bare relay, and events from one publisher to one subscriber. Broker and clients
- * are processes of their own, all pinned to one core, the two sides measured in
- * turn. Prints each round, and the medians with their ratio.
+ * busd beside the brokers that it could replace, and beside a bare relay: every
+ * workload is measured for all of them in turn, over several rounds, so that what
+ * the machine does meanwhile meets all alike.
  *
- *     bench BUSD [ROUNDS [CALLS]]
+ *     workloads.c   what is measured; workload-*.c: how
+ *     peers.c       who is measured; peer-*.c: each with its own client library
+ *     crew.c        the processes of one measurement
+ *     results.c     medians; report.c, plot.c: what one gets to see
  */
-#include <bus/bus.h>
 #include <errno.h>
-#include <sched.h>
+#include <fnmatch.h>
+#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include "libbus/base/clock.h"
 #include "libbus/base/macros.h"
-#include "tests/bench/relay.h"
+#include "tests/bench/broker.h"
+#include "tests/bench/crew.h"
+#include "tests/bench/plot.h"
+#include "tests/bench/process.h"
+#include "tests/bench/report.h"
+#include "tests/bench/results.h"
 
-#define BODY_SIZE   128
-#define EVENTS      400000
-#define ROUNDS_MAX  100
-#define ECHO_NAME   "org.busd.bench.Echo"
-#define EVENT_TOPIC "bench.event"
+static const char usage[] =
+    "Usage: bench [OPTION]...\n"
+    "Measures busd beside other message brokers.\n"
+    "\n"
+    "  --quick            a run of about two minutes: short rounds, few points of curves\n"
+    "  --rounds N         how often everything is measured (default 5; --quick: 3)\n"
+    "  --seconds S        how long each time (default 0.5; --quick: 0.1)\n"
+    "  --only WORKLOADS   only these, separated by commas; * and ? stand for any\n"
+    "  --peers PEERS      only these\n"
+    "  --out FOLDER       where results and plots go (default bench-results)\n"
+    "  --no-plots         do not draw\n"
+    "  --list             say which workloads and peers there are\n"
+    "  --help             say this\n";
 
-static char body[BODY_SIZE + 1]; /* a JSON string of 128 bytes with its quotes */
+static struct {
+    size_t rounds;
+    size_t curve_rounds;
+    const char *only;
+    const char *peers;
+    const char *out;
+    bool plots;
+} options = {.rounds = 5, .curve_rounds = 3, .out = "bench-results", .plots = true};
 
-static void check(int r, const char *what)
+static const struct peer *measured[16];
+static struct broker brokers[16];
+static size_t measured_count;
+static volatile sig_atomic_t interrupted;
+
+/* Whether a list "a,b*,c" names it; NULL names all. */
+static bool is_listed(const char *list, const char *name)
 {
-    if (r >= 0)
-        return;
-    fprintf(stderr, "bench: %s: %s\n", what, strerror(-r));
-    exit(EXIT_FAILURE);
+    CLEANUP(cleanup_free) char *copy = list ? strdup(list) : NULL;
+    char *rest = copy;
+
+    if (!list)
+        return true;
+    for (const char *item; (item = strsep(&rest, ","));)
+        if (fnmatch(item, name, 0) == 0)
+            return true;
+    return false;
 }
 
-static pid_t start(void)
+static void stop_brokers(void)
 {
-    pid_t parent = getpid();
-    pid_t pid = fork();
+    for (size_t i = 0; i < measured_count; i++)
+        if (brokers[i].pid)
+            broker_stop(&brokers[i]);
+}
 
-    check(pid, "fork");
-    if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (getppid() != parent)
-            _exit(EXIT_FAILURE);
+/* A broker is started when it is first needed, and started again after a failure. */
+static struct broker *running_broker(size_t index)
+{
+    if (!brokers[index].pid && !broker_start(&brokers[index], measured[index], NULL))
+        return NULL;
+    broker_wake(&brokers[index]);
+    return &brokers[index];
+}
+
+/* What is measured on a broker of its own. */
+static bool measure_fresh(const struct workload *workload, const struct peer *peer, size_t point,
+                          struct sample *ret_sample)
+{
+    struct broker broker;
+    double us;
+
+    if (!broker_start(&broker, peer, &us))
+        return false;
+    bool well = true;
+    if (workload->run)
+        well = workload->run(workload, &broker, point, ret_sample);
+    else
+        ret_sample->metric[METRIC_VALUE] = us;
+    broker_stop(&broker);
+    return well;
+}
+
+static void measure(const struct workload *workload, size_t index, size_t point)
+{
+    struct series *series = results_series(workload, measured[index], point);
+    struct sample sample;
+    bool well;
+
+    sample_init(&sample);
+    if (workload->fresh || !workload->run) {
+        well = measure_fresh(workload, measured[index], point, &sample);
+    } else {
+        struct broker *broker = running_broker(index);
+        well = broker && workload->run(workload, broker, point, &sample);
+        if (broker && well)
+            broker_sleep(broker);
+        else if (broker)
+            broker_stop(broker);
     }
-    return pid;
+    if (well)
+        series_add(series, &sample);
+    else
+        snprintf(series->failure, sizeof(series->failure), "%s", board->failure);
 }
 
-static void stop(pid_t pid)
+static bool is_possible(const struct workload *workload, const struct peer *peer, size_t point)
 {
-    kill(pid, SIGTERM);
-    waitpid(pid, NULL, 0);
+    const char *forms = workload->load.patterns;
+
+    if (workload->possible && !workload->possible(workload, peer))
+        return false;
+    if (forms && strcmp(forms, "e") != 0 && peer->patterns_max && point > peer->patterns_max)
+        return false;
+    return !forms || !strchr(forms, 'f') || !peer->no_first_wildcard;
 }
 
-static void pin(void)
+static void measure_point(const struct workload *workload, size_t point, size_t rounds)
 {
-    cpu_set_t set;
-
-    CPU_ZERO(&set);
-    CPU_SET(0, &set);
-    check(sched_setaffinity(0, sizeof(set), &set), "sched_setaffinity");
-}
-
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a;
-    double y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, size_t count)
-{
-    qsort(values, count, sizeof(*values), compare);
-    return values[count / 2];
-}
-
-/* ------------------------------------------------------------- relay */
-
-/* Median microseconds of a round trip of `size` bytes. */
-static double measure_relay(size_t size, size_t calls)
-{
-    CLEANUP(cleanup_free) double *times = calloc(calls, sizeof(*times));
-    CLEANUP(cleanup_free) char *message = calloc(1, size);
-    int near[2], far[2];
-
-    if (!times || !message || socketpair(AF_UNIX, SOCK_STREAM, 0, near) < 0 ||
-        socketpair(AF_UNIX, SOCK_STREAM, 0, far) < 0)
-        check(-1, "relay");
-    pid_t relay = start();
-    if (relay == 0) {
-        close(near[0]);
-        close(far[0]);
-        relay_run(near[1], far[1]);
-    }
-    pid_t echo = start();
-    if (echo == 0) {
-        close(near[0]);
-        close(near[1]);
-        close(far[1]);
-        relay_echo(far[0]);
-    }
-    for (size_t i = 0; i < calls; i++) {
-        double begin = clock_seconds(CLOCK_MONOTONIC);
-        if (send(near[0], message, size, MSG_NOSIGNAL) != (ssize_t)size)
-            check(-1, "send");
-        for (size_t got = 0; got < size;) {
-            ssize_t n = recv(near[0], message, size, 0);
-            if (n <= 0)
-                check(-1, "recv");
-            got += (size_t)n;
+    for (size_t round = 0; round < rounds && !interrupted; round++) {
+        for (size_t i = 0; i < measured_count && !interrupted; i++) {
+            size_t index = (i + round) % measured_count;
+            if (!is_possible(workload, measured[index], point))
+                continue;
+            const struct series *series = results_find(workload, measured[index], point);
+            /* Who has failed would only fail again, and take its time over it. */
+            if (!series || !series->failure[0])
+                measure(workload, index, point);
         }
-        times[i] = (clock_seconds(CLOCK_MONOTONIC) - begin) * 1e6;
     }
-    stop(relay);
-    stop(echo);
-    for (int i = 0; i < 2; i++) {
-        close(near[i]);
-        close(far[i]);
+}
+
+static void measure_workload(const struct workload *workload)
+{
+    size_t count = 0;
+
+    if (!workload->axis) {
+        measure_point(workload, 0, options.rounds);
+        return;
     }
-    return median(times, calls);
+    while (count < POINTS_MAX && workload->points[count])
+        count++;
+    for (size_t i = 0; i < count; i++)
+        if (!workload_quick || i == 0 || i == count / 2 || i == count - 1)
+            measure_point(workload, workload->points[i], options.curve_rounds);
 }
 
-/* -------------------------------------------------------------- busd */
-
-static int on_echo(struct bus_message *call, void *userdata)
+static void list_all(void)
 {
-    size_t size;
-    const char *text = bus_message_body_text(call, &size);
-
-    return bus_reply_text(call, text, size);
+    puts("Workloads:");
+    for (size_t i = 0; i < workloads_count; i++)
+        printf("  %-24s %s, %s\n", workloads[i].name, workloads[i].title, workloads[i].unit);
+    puts("Peers:");
+    for (size_t i = 0; i < peers_count; i++) {
+        const char *missing = peer_missing(peers[i]);
+        printf("  %-24s %s%s\n", peers[i]->name, missing ? "skipped: " : peers[i]->library,
+               missing ? missing : "");
+    }
 }
 
-static void serve_echo(void)
+static size_t parse_rounds(const char *text)
 {
-    static const struct bus_method methods[] = {
-        {"Echo", on_echo, 0, "Answers with what it was given"}, BUS_METHOD_END};
-    struct bus *bus;
+    size_t rounds = strtoul(text, NULL, 10);
 
-    check(bus_connect(&bus, NULL), "connect");
-    check(bus_serve(bus, ECHO_NAME, methods, NULL, NULL, NULL), "serve");
-    bus_run(bus);
-    exit(EXIT_SUCCESS);
+    if (rounds < 1 || rounds > ROUNDS_MAX) {
+        fprintf(stderr, "bench: --rounds is 1 to %d\n", ROUNDS_MAX);
+        exit(2);
+    }
+    return rounds;
 }
 
-static double measure_calls(size_t calls)
+static void parse_options(int argc, char **argv)
 {
-    CLEANUP(cleanup_free) double *times = calloc(calls, sizeof(*times));
-    struct bus_error error = BUS_ERROR_INIT;
-    struct bus *bus;
+    enum { QUICK = 256, ROUNDS, SECONDS, ONLY, PEERS, OUT, NO_PLOTS, LIST, HELP };
+    static const struct option names[] = {{"quick", no_argument, NULL, QUICK},
+                                          {"rounds", required_argument, NULL, ROUNDS},
+                                          {"seconds", required_argument, NULL, SECONDS},
+                                          {"only", required_argument, NULL, ONLY},
+                                          {"peers", required_argument, NULL, PEERS},
+                                          {"out", required_argument, NULL, OUT},
+                                          {"no-plots", no_argument, NULL, NO_PLOTS},
+                                          {"list", no_argument, NULL, LIST},
+                                          {"help", no_argument, NULL, HELP},
+                                          {NULL, 0, NULL, 0}};
+    size_t rounds = 0;
+    double seconds = 0;
 
-    pid_t echo = start();
-    if (echo == 0)
-        serve_echo();
-    check(bus_connect(&bus, NULL), "connect");
-    for (size_t i = 0; i < 1000; i++) {
-        if (bus_call_text(bus, ECHO_NAME, "Echo", body, BODY_SIZE, 1000, &error, NULL) == 0)
+    for (int option; (option = getopt_long(argc, argv, "", names, NULL)) >= 0;) {
+        switch (option) {
+        case QUICK:
+            workload_quick = true;
             break;
-        usleep(1000);
+        case ROUNDS:
+            rounds = parse_rounds(optarg);
+            break;
+        case SECONDS:
+            seconds = strtod(optarg, NULL);
+            break;
+        case ONLY:
+            options.only = optarg;
+            break;
+        case PEERS:
+            options.peers = optarg;
+            break;
+        case OUT:
+            options.out = optarg;
+            break;
+        case NO_PLOTS:
+            options.plots = false;
+            break;
+        case LIST:
+            list_all();
+            exit(EXIT_SUCCESS);
+        case HELP:
+            fputs(usage, stdout);
+            exit(EXIT_SUCCESS);
+        default:
+            fputs(usage, stderr);
+            exit(2);
+        }
     }
-    for (size_t i = 0; i < calls; i++) {
-        double begin = clock_seconds(CLOCK_MONOTONIC);
-        struct bus_message *reply;
-        int r = bus_call_text(bus, ECHO_NAME, "Echo", body, BODY_SIZE, BUS_TIMEOUT_DEFAULT, &error,
-                              &reply);
-        check(r, error.message);
-        bus_message_unref(reply);
-        times[i] = (clock_seconds(CLOCK_MONOTONIC) - begin) * 1e6;
+    if (optind < argc || seconds < 0 || seconds > 60) {
+        fputs(usage, stderr);
+        exit(2);
     }
-    stop(echo);
-    bus_close(bus);
-    return median(times, calls);
+    options.rounds = rounds ? rounds : workload_quick ? 3 : 5;
+    options.curve_rounds = workload_quick ? 1 : MIN(options.rounds, (size_t)3);
+    workload_seconds = seconds > 0 ? seconds : workload_quick ? 0.1 : 0.5;
 }
 
-static void on_event(struct bus_message *message, void *userdata)
+static void choose_peers(void)
 {
-    size_t *left = userdata;
-
-    if (--*left == 0)
-        bus_stop(bus_message_bus(message));
-}
-
-static void publish_all(void)
-{
-    struct bus *bus;
-
-    check(bus_connect(&bus, NULL), "connect");
-    for (size_t i = 0; i < EVENTS; i++) {
-        int r;
-        while ((r = bus_publish_text(bus, EVENT_TOPIC, body, BODY_SIZE)) == -EAGAIN)
-            check(bus_flush(bus, BUS_TIMEOUT_DEFAULT), "flush");
-        check(r, "publish");
+    for (size_t i = 0; i < peers_count; i++)
+        if (is_listed(options.peers, peers[i]->name) && !peer_missing(peers[i]))
+            measured[measured_count++] = peers[i];
+    if (measured_count == 0) {
+        fprintf(stderr, "bench: none of these peers can be measured: %s\n", options.peers);
+        exit(2);
     }
-    check(bus_flush(bus, BUS_TIMEOUT_DEFAULT), "flush");
-    bus_close(bus);
-    exit(EXIT_SUCCESS);
 }
 
-static void on_lost(struct bus_message *message, void *userdata)
+static FILE *open_results(void)
 {
-    size_t size;
-    const char *text = bus_message_body_text(message, &size);
+    char path[4096];
 
-    fprintf(stderr, "bench: events were lost: %.*s\n", (int)size, text);
-    exit(EXIT_FAILURE);
-}
-
-/* Events a second. */
-static double measure_events(void)
-{
-    size_t left = EVENTS;
-    struct bus *bus;
-
-    check(bus_connect(&bus, NULL), "connect");
-    check(bus_subscribe(bus, "bus.overflow", NULL, on_lost, NULL, NULL, NULL), "subscribe");
-    check(bus_subscribe(bus, EVENT_TOPIC, NULL, on_event, &left, NULL, NULL), "subscribe");
-    double begin = clock_seconds(CLOCK_MONOTONIC);
-    pid_t publisher = start();
-    if (publisher == 0)
-        publish_all();
-    check(bus_run(bus), "run");
-    double seconds = clock_seconds(CLOCK_MONOTONIC) - begin;
-    waitpid(publisher, NULL, 0);
-    bus_close(bus);
-    return EVENTS / seconds;
-}
-
-static pid_t start_busd(const char *program, char *folder)
-{
-    char address[64];
-    int ready[2];
-
-    if (!mkdtemp(folder) || pipe(ready) < 0)
-        check(-1, "temporary folder");
-    snprintf(address, sizeof(address), "unix:%s/bus", folder);
-    pid_t pid = start();
-    if (pid == 0) {
-        dup2(ready[1], STDOUT_FILENO);
-        close(ready[0]);
-        execl(program, program, "--address", address, "--print-address", (char *)NULL);
-        perror(program);
-        _exit(EXIT_FAILURE);
+    if (mkdir(options.out, 0777) < 0 && errno != EEXIST) {
+        perror(options.out);
+        exit(EXIT_FAILURE);
     }
-    close(ready[1]);
-    char c;
-    if (read(ready[0], &c, 1) != 1)
-        check(-1, "busd did not start");
-    close(ready[0]);
-    setenv("BUSD_ADDRESS", address, 1);
-    return pid;
+    snprintf(path, sizeof(path), "%s/results.jsonl", options.out);
+    FILE *file = fopen(path, "we");
+    if (!file) {
+        perror(path);
+        exit(EXIT_FAILURE);
+    }
+    return file;
+}
+
+static void on_signal(int signal)
+{
+    interrupted = signal; /* the brokers are stopped, and what there is is written */
 }
 
 int main(int argc, char **argv)
 {
-    char folder[] = "/tmp/busd-bench-XXXXXX";
-    double relay[ROUNDS_MAX], calls[ROUNDS_MAX], events[ROUNDS_MAX];
-    size_t rounds = argc > 2 ? strtoul(argv[2], NULL, 10) : 5;
-    size_t count = argc > 3 ? strtoul(argv[3], NULL, 10) : 20000;
+    bool any = false;
 
-    if (argc < 2 || rounds < 1 || rounds > ROUNDS_MAX || count < 1) {
-        fputs("Usage: bench BUSD [ROUNDS [CALLS]]\n", stderr);
+    process_init();
+    parse_options(argc, argv);
+    crew_init();
+    choose_peers();
+    FILE *file = open_results();
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
+    report_write_run(file, measured, measured_count, options.rounds);
+    report_head(measured, measured_count, options.rounds);
+    for (size_t i = 0; i < workloads_count && !interrupted; i++) {
+        if (!is_listed(options.only, workloads[i].name))
+            continue;
+        any = true;
+        measure_workload(&workloads[i]);
+        report_workload(measured, measured_count, &workloads[i]);
+    }
+    stop_brokers();
+    results_write_json(file);
+    fclose(file);
+    if (!any) {
+        fprintf(stderr, "bench: there is no workload %s\n", options.only);
         return 2;
     }
-    memset(body, 'x', BODY_SIZE);
-    body[0] = body[BODY_SIZE - 1] = '"';
-    pin();
-    pid_t busd = start_busd(argv[1], folder);
-
-    /* What the relay carries is as long as the call's line. */
-    size_t size = BODY_SIZE + strlen("{\"type\":\"call\",\"id\":10000,\"to\":\"" ECHO_NAME
-                                     "\",\"method\":\"Echo\",\"body\":}\n");
-    for (size_t i = 0; i < rounds; i++) {
-        relay[i] = measure_relay(size, count);
-        calls[i] = measure_calls(count);
-        events[i] = measure_events();
-        printf("round %zu: relay %.2f us, call %.2f us (%.2f x), events %.0f/s\n", i + 1, relay[i],
-               calls[i], calls[i] / relay[i], events[i]);
-        fflush(stdout);
-    }
-    stop(busd);
-    rmdir(folder);
-    double relay_median = median(relay, rounds);
-    double call_median = median(calls, rounds);
-    printf("{\"relay_us\":%.2f,\"call_us\":%.2f,\"ratio\":%.3f,\"events_per_second\":%.0f}\n",
-           relay_median, call_median, call_median / relay_median, median(events, rounds));
-    return 0;
+    if (options.plots && plot_results(options.out, measured, measured_count) < 0)
+        fputs("bench: the plots could not be drawn\n", stderr);
+    printf("\nAll rounds are in %s/results.jsonl%s\n", options.out,
+           options.plots ? ", plots beside it" : "");
+    return interrupted || results_failed() ? EXIT_FAILURE : EXIT_SUCCESS;
 }

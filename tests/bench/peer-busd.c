@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/* busd with libbus at both ends. */
+#include <bus/bus.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/bench/crew.h"
+#include "tests/bench/drivers.h"
+#include "tests/bench/process.h"
+
+struct busd_client {
+    struct client base;
+    struct bus *bus;
+};
+
+static struct bus *bus_of(struct client *client)
+{
+    return ((struct busd_client *)client)->bus;
+}
+
+static void check(int r, const char *what)
+{
+    if (r < 0)
+        fail("libbus: %s: %s", what, strerror(-r));
+}
+
+static int busd_start(struct broker *broker)
+{
+    snprintf(broker->address, sizeof(broker->address), "%s/bus", broker->folder);
+    broker->pid = process_fork();
+    if (broker->pid == 0) {
+        const char *program = getenv("BUSD");
+        process_exec((const char *[]){
+            program ? program : BUSD_BINARY, "--address", broker->address, "--limit",
+            "connections=100000", "--limit", "subscriptions=1000000", "--limit", "names=100000",
+            "--limit", "message_bytes=4194304", "--limit", "queue_bytes=67108864", NULL});
+    }
+    return 0;
+}
+
+static struct client *busd_connect(const struct broker *broker)
+{
+    struct bus *bus;
+
+    int r = bus_connect(&bus, broker->address);
+    if (r == -ENOENT || r == -ECONNREFUSED)
+        return NULL;
+    check(r, "connect");
+    if (!bus_unique_name(bus))
+        fail("busd: %s", bus_disconnect_error(bus)->message);
+    struct busd_client *client = client_new(sizeof(*client));
+    client->bus = bus;
+    return &client->base;
+}
+
+static void busd_close(struct client *client)
+{
+    bus_close(bus_of(client));
+    free(client);
+}
+
+static void busd_ping(struct client *client)
+{
+    check(bus_call_text(bus_of(client), "bus", "Ping", NULL, 0, BUS_TIMEOUT_DEFAULT, NULL, NULL),
+          "Ping");
+}
+
+static int on_call(struct bus_message *call, void *userdata)
+{
+    size_t size;
+    const char *text = bus_message_body_text(call, &size);
+
+    return bus_reply_text(call, text, size);
+}
+
+static void busd_serve(struct client *client, const char *name)
+{
+    static const struct bus_method methods[] = {{"Echo", on_call, 0, NULL}, BUS_METHOD_END};
+    struct bus_error error = BUS_ERROR_INIT;
+
+    if (bus_serve(bus_of(client), name, methods, NULL, NULL, &error) < 0)
+        fail("libbus: serve %s: %s", name, error.message);
+}
+
+static void busd_call(struct client *client, const char *name, const char *body, size_t size)
+{
+    struct bus_error error = BUS_ERROR_INIT;
+    struct bus_message *reply;
+    size_t got;
+
+    if (bus_call_text(bus_of(client), name, "Echo", body, size, BUS_TIMEOUT_DEFAULT, &error,
+                      &reply) < 0)
+        fail("libbus: call: %s", error.message);
+    bus_message_body_text(reply, &got);
+    check_answer(client, got, size);
+    bus_message_unref(reply);
+}
+
+static void on_answer(struct bus_message *reply, void *userdata)
+{
+    struct client *client = userdata;
+    struct bus_error error = BUS_ERROR_INIT;
+    size_t size;
+
+    if (bus_message_get_error(reply, &error) < 0)
+        fail("libbus: call: %s", error.message);
+    bus_message_body_text(reply, &size);
+    client->on_answer(client, size);
+}
+
+static void busd_call_start(struct client *client, const char *name, const char *body, size_t size)
+{
+    check(bus_call_text_async(bus_of(client), name, "Echo", body, size, BUS_TIMEOUT_DEFAULT,
+                              on_answer, client, NULL),
+          "call");
+}
+
+static void on_event(struct bus_message *event, void *userdata)
+{
+    struct client *client = userdata;
+    struct bus_error error = BUS_ERROR_INIT;
+    size_t size;
+
+    if (bus_message_get_error(event, &error) < 0)
+        fail("libbus: subscribe: %s", error.message);
+    bus_message_body_text(event, &size);
+    client->on_event(client, bus_message_topic(event), size);
+}
+
+static void busd_subscribe(struct client *client, const char *pattern)
+{
+    check(bus_subscribe_async(bus_of(client), pattern, NULL, on_event, client, NULL), "subscribe");
+}
+
+static void busd_publish(struct client *client, const char *topic, const char *body, size_t size)
+{
+    int r;
+
+    while ((r = bus_publish_text(bus_of(client), topic, body, size)) == -EAGAIN)
+        check(bus_flush(bus_of(client), BUS_TIMEOUT_DEFAULT), "flush");
+    check(r, "publish");
+}
+
+static void busd_flush(struct client *client)
+{
+    check(bus_flush(bus_of(client), BUS_TIMEOUT_DEFAULT), "flush");
+}
+
+static void busd_process(struct client *client)
+{
+    check(bus_process(bus_of(client)), "process");
+}
+
+/* The library's own loop, one turn of it. */
+static void busd_wait(struct client *client, int timeout_ms)
+{
+    int r = bus_process(bus_of(client));
+
+    if (r == 0)
+        r = bus_wait(bus_of(client), timeout_ms < 0 ? UINT64_MAX : (uint64_t)timeout_ms);
+    if (r != -EINTR)
+        check(r, "wait");
+}
+
+static int busd_fd(struct client *client)
+{
+    return bus_get_fd(bus_of(client));
+}
+
+const struct peer peer_busd = {
+    .name = "busd",
+    .transport = "unix socket",
+    .library = "libbus",
+    .program = BUSD_BINARY,
+    .version_argument = "--version",
+    .start = busd_start,
+    .connect = busd_connect,
+    .close = busd_close,
+    .ping = busd_ping,
+    .serve = busd_serve,
+    .call = busd_call,
+    .call_start = busd_call_start,
+    .subscribe = busd_subscribe,
+    .publish = busd_publish,
+    .flush = busd_flush,
+    .wait = busd_wait,
+    .fd = busd_fd,
+    .process = busd_process,
+};
