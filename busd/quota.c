@@ -125,7 +125,7 @@ void charge_set(struct charge *charge, uint64_t amount)
     bool held = *mine > 0;
 
     assert(*mine >= charge->amount && *all >= *mine);
-    assert(amount <= UINT64_MAX - *all);
+    assert(amount <= UINT64_MAX - (*all - charge->amount));
     *mine = *mine - charge->amount + amount;
     *all = *all - charge->amount + amount;
     user->holders[slot] += (uint64_t)(amount > 0) - (charge->amount > 0);

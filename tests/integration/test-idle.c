@@ -59,9 +59,28 @@ static void test_after_work(struct session *session)
     assert_asleep(session);
 }
 
+/* What has been waited for and has come is forgotten; what is waited for wakes it a few
+ * times at most. */
+static void test_waiting(struct session *session)
+{
+    struct client *a = session_connect(session, "A");
+    struct client *b = session_connect(session, "B");
+    static const char line[] = "{\"type\":\"event\",\"topic\":\"t\"}\n";
+
+    client_send_bytes(a, line, 10, NULL, 0);
+    client_ask(b, "Ping", "{}", "{}");
+    usleep(300000);
+    uint64_t before = process_context_switches(session->busd.pid);
+    usleep(2000000);
+    assert_in_range(process_context_switches(session->busd.pid) - before, 0, 4);
+    client_send_bytes(a, line + 10, sizeof(line) - 1 - 10, NULL, 0);
+    assert_asleep(session);
+}
+
 static const struct transcript transcripts[] = {
     TRANSCRIPT_PLAIN(test_twenty_clients),
     TRANSCRIPT_PLAIN(test_after_work),
+    TRANSCRIPT_PLAIN(test_waiting),
 };
 
 int main(void)

@@ -303,7 +303,7 @@ static void test_unproven_timeout(struct session *session)
     client_expect_complaint(c, "bus.ParseError", "{}");
     client_expect_goodbye(a, "(unproven_timeout)");
     client_expect_goodbye(c, "(unproven_timeout)");
-    pass(300);
+    pass(700);
     client_ask(b, "Ping", "{}", "{}");
 }
 
@@ -406,8 +406,8 @@ static void test_stall_timeout(struct session *session)
     client_ask(d, "Subscribe", "{'topic':'t.few'}", "{'subscription':1,'retained':0}");
     publish(a, "t.few", 200, 1000);
     publish(a, "t.many", 500, 1000);
-    for (unsigned i = 0; i < 40; i++) {
-        char buffer[5000];
+    for (unsigned i = 0; i < 60; i++) {
+        char buffer[4000];
         assert_true(read(c->fd, buffer, sizeof(buffer)) > 0);
         pass(25);
     }
@@ -647,10 +647,10 @@ static const struct transcript transcripts[] = {
     COUNTED(monitors),
     LIMITED(test_connections, L, "connections_per_user=2"),
     LIMITED(test_unproven, L, "unproven_per_user=2"),
-    LIMITED(test_unproven_timeout, L, "unproven_timeout=200"),
-    LIMITED(test_line_timeout, L, "line_timeout=200"),
-    LIMITED(test_line_timeout_too_long, L, "line_timeout=200", L, "message_bytes=500"),
-    LIMITED(test_stall_timeout, L, "stall_timeout=400", L, "queue_bytes=65536"),
+    LIMITED(test_unproven_timeout, L, "unproven_timeout=500"),
+    LIMITED(test_line_timeout, L, "line_timeout=900"),
+    LIMITED(test_line_timeout_too_long, L, "line_timeout=900", L, "message_bytes=500"),
+    LIMITED(test_stall_timeout, L, "stall_timeout=1000", L, "queue_bytes=65536"),
     TRANSCRIPT_PLAIN(test_fds_within_a_line),
     LIMITED(test_bytes_of_a_user, L, "bytes_per_user=524288", L, "queue_bytes=200000"),
     LIMITED(test_bytes_of_all, L, "bytes=524288", L, "queue_bytes=200000"),

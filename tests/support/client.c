@@ -189,6 +189,24 @@ static void send_text(struct client *client, const int *fd, unsigned count, cons
     client_send_bytes(client, text, size + 1, fd, count);
 }
 
+void client_pour(struct client *client, const char *data, size_t size)
+{
+    static char ignored[1 << 18];
+
+    while (size > 0) {
+        struct pollfd wait = {.fd = client->fd, .events = POLLIN | POLLOUT};
+        CHECK(poll(&wait, 1, PATIENCE_MS) > 0, "%s cannot send: busd does not read", client->name);
+        if (wait.revents & POLLIN && recv(client->fd, ignored, sizeof(ignored), MSG_DONTWAIT) == 0)
+            fail_msg("%s was disconnected", client->name);
+        if (!(wait.revents & POLLOUT))
+            continue;
+        long n = client_send_at_once(client, data, size, NULL, 0);
+        CHECK(n > 0, "%s cannot send: %s", client->name, strerror((int)-n));
+        data += n;
+        size -= (size_t)n;
+    }
+}
+
 void client_send(struct client *client, const char *format, ...)
 {
     va_list args;

@@ -71,6 +71,9 @@ void client_send_bytes(struct client *client, const void *data, size_t size, con
 long client_send_at_once(struct client *client, const void *data, size_t size, const int *fd,
                          unsigned count);
 
+/* Sends just these bytes, however many, and throws away what comes meanwhile. */
+void client_pour(struct client *client, const char *data, size_t size);
+
 /* The next message is this one, without fds. */
 void client_expect(struct client *client, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
