@@ -82,6 +82,8 @@ static void set_user(struct options *options, const char *name)
 
     if (r == -EINVAL)
         usage_error("--run-as takes a user with fewer rights than root, not", name);
+    if (r == -EPERM)
+        usage_error("only root can become another user, like", name);
     if (r < 0)
         usage_error(r == -ENOENT ? "there is no user" : "cannot look up the user", name);
 }

@@ -29,6 +29,8 @@ static int user_of(const struct passwd *entry, const char *name, struct privileg
         return errno && errno != ENOENT && errno != ESRCH ? -errno : -ENOENT;
     if (entry->pw_uid == 0)
         return -EINVAL;
+    if (geteuid() != 0 && geteuid() != entry->pw_uid)
+        return -EPERM;
     *ret_user = (struct privileges_user){name, entry->pw_uid, entry->pw_gid};
     return 0;
 }
@@ -144,9 +146,10 @@ int privileges_drop(const struct privileges_user *user, struct log *log)
         int r = become(user, log);
         if (r < 0)
             return r;
-    } else if (verify_user(user, false, log) < 0) {
-        log_write(log, LOG_LEVEL_ERROR, "cannot become %s: only root can be told to", user->name);
-        return -EPERM;
+    } else {
+        int r = verify_user(user, false, log);
+        if (r < 0)
+            return r;
     }
     return drop_capabilities(log);
 }

@@ -19,7 +19,7 @@ struct privileges_user {
 };
 
 /* Looks up a user by name or number. 0; -ENOENT: there is none; -EINVAL: it is root;
- * else -errno. */
+ * -EPERM: we are not root, and so cannot become another one; else -errno. */
 int privileges_find_user(const char *name, struct privileges_user *ret_user);
 
 /* Opens /dev/null for whichever of the file descriptors 0 to 2 is closed, so that

@@ -132,7 +132,6 @@ refused "$BUSD" --address "$work/bus" --run-as root
 refused "$BUSD" --address "$work/bus" --run-as 0
 
 if [ "$(id -u)" != 0 ]; then
-    wanted=1
     said='only root'
     other=nobody
     [ "$(id -un)" != nobody ] || other=daemon
