@@ -18,8 +18,8 @@
 #define LOAD_EVENTS(pinned_, publishers_, subscribers_, body_, size_, patterns_)                   \
     {                                                                                              \
         .pinned = pinned_, .publishers = publishers_, .subscribers = subscribers_,                 \
-        .connections = 1, .topics = 1, .body = body_, .size = size_, .patterns = patterns_,        \
-        .window = 4096, .burst = 256                                                               \
+        .connections = 1, .body = body_, .size = size_, .patterns = patterns_, .window = 4096,     \
+        .burst = 256                                                                               \
     }
 #define LOAD_BESIDE(patterns_) LOAD_EVENTS(true, 1, 1, BODY_STRING, SMALL, patterns_)
 
@@ -162,7 +162,7 @@ const struct workload workloads[] = {
      .run = run_curve_receivers,
      .load = {.publishers = 1,
               .subscribers = 1,
-              .topics = 1,
+
               .size = SMALL,
               .window = 256,
               .burst = 64}},
