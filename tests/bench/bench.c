@@ -27,6 +27,8 @@
 #include "tests/bench/report.h"
 #include "tests/bench/results.h"
 
+#define QUICK_POINT 10000 /* curves end there when there is little time */
+
 static const char usage[] =
     "Usage: bench [OPTION]...\n"
     "Measures busd beside other message brokers.\n"
@@ -132,8 +134,11 @@ static bool is_possible(const struct workload *workload, const struct peer *peer
 
     if (workload->possible && !workload->possible(workload, peer))
         return false;
-    if (forms && strcmp(forms, "e") != 0 && peer->patterns_max && point > peer->patterns_max)
-        return false;
+    if (forms) {
+        size_t most = strcmp(forms, "e") == 0 ? peer->exact_max : peer->patterns_max;
+        if (most > 0 && point > most)
+            return false;
+    }
     return !forms || !strchr(forms, 'f') || !peer->no_first_wildcard;
 }
 
@@ -160,7 +165,8 @@ static void measure_workload(const struct workload *workload)
         measure_point(workload, 0, options.rounds);
         return;
     }
-    while (count < POINTS_MAX && workload->points[count])
+    while (count < POINTS_MAX && workload->points[count] &&
+           (!workload_quick || workload->points[count] <= QUICK_POINT))
         count++;
     for (size_t i = 0; i < count; i++)
         if (!workload_quick || i == 0 || i == count / 2 || i == count - 1)

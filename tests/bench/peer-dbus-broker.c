@@ -131,5 +131,6 @@ const struct peer peer_dbus_broker = {
     .program = "dbus-broker",
     .version_argument = "--version",
     .start = dbus_broker_start,
+    .patterns_max = 10000,
     SDBUS_CLIENT,
 };

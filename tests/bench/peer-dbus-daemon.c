@@ -43,5 +43,7 @@ const struct peer peer_dbus_daemon = {
     .program = "dbus-daemon",
     .version_argument = "--version",
     .start = dbus_daemon_start,
+    .exact_max = 10000,
+    .patterns_max = 10000,
     SDBUS_CLIENT,
 };

@@ -86,7 +86,11 @@ struct peer {
     bool no_1to_many;       /* events have one receiver */
     bool no_fan_in;         /* events have one publisher */
     bool no_first_wildcard; /* a pattern begins with a plain segment */
-    size_t patterns_max;    /* more wildcards take too long to measure; 0: any number */
+
+    /* How many subscriptions there may be before setting them up takes longer than
+     * anybody wants to wait: exact ones, and patterns. 0: any number. */
+    size_t exact_max;
+    size_t patterns_max;
 };
 
 /* All, in the order of the table; those that were not built in have no start(). */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "libbus/base/macros.h"
 #include "tests/bench/results.h"
@@ -37,7 +38,7 @@ static const struct bars pictures[] = {
      "us a message, less is better",
      METRIC_CPU,
      {"call-1cpu", "call-64", "events-1-1", "events-1-8", "events-8-8", "connect"}},
-    {"connections", "Connections", "1/s, more is better", METRIC_VALUE, {"connect"}},
+    {"connect", "Connections", "1/s, more is better", METRIC_VALUE, {"connect"}},
     {"memory",
      "Memory of the broker",
      "KiB, less is better",
@@ -63,6 +64,17 @@ static FILE *open_in(const char *folder, const char *name, const char *suffix)
     if (!file)
         perror(path);
     return file;
+}
+
+/* Keeps the data only if there is some. */
+static void close_in(const char *folder, const char *name, FILE *file, bool keep)
+{
+    char path[4096];
+
+    fclose(file);
+    snprintf(path, sizeof(path), "%s/%s.dat", folder, name);
+    if (!keep)
+        unlink(path);
 }
 
 static void write_value(FILE *file, const struct workload *workload, const struct peer *peer,
@@ -100,7 +112,7 @@ static bool write_bars(const char *folder, const struct bars *bars,
             write_value(file, workload, measured[j], 0, bars->metric);
         fputc('\n', file);
     }
-    fclose(file);
+    close_in(folder, bars->name, file, any);
     return any;
 }
 
@@ -124,7 +136,7 @@ static bool write_curve(const char *folder, const struct workload *workload,
             write_value(file, workload, measured[j], workload->points[i], METRIC_VALUE);
         fputc('\n', file);
     }
-    fclose(file);
+    close_in(folder, workload->name, file, any);
     return any;
 }
 
@@ -184,8 +196,8 @@ static void script_curve(FILE *script, const struct workload *workload,
     for (size_t i = 0; i < count; i++) {
         if (!has_points(measured[i], workload))
             continue;
-        fprintf(script, "%s '%s.dat' using 1:%zu title '%s' lw 2 pt 7 lc %zu", separator,
-                workload->name, i + 2, measured[i]->name, i + 1);
+        fprintf(script, "%s '%s.dat' using 1:%zu title '%s' lw %d pt 7 lc %zu", separator,
+                workload->name, i + 2, measured[i]->name, i == 0 ? 4 : 2, i + 1);
         separator = ",";
     }
     fputc('\n', script);
@@ -202,12 +214,18 @@ static const char *const formats[][2] = {
     {"svg size 1200,700 font 'sans,14' background rgb 'white'", ".svg"},
 };
 
+/* One a peer, in the order of the table. */
+static const char *const colours[] = {"#c8102e", "#4b5563", "#9ca3af", "#1f77b4",
+                                      "#e08e0b", "#2ca02c", "#8e44ad", "#111111"};
+
 static void write_script(FILE *script, const char *folder, const struct peer *const *measured,
                          size_t count)
 {
     fputs("set datafile missing '-'\nset grid ytics\nset key outside right top\n"
-          "set format y '%.10g'\n",
+          "set format y '%.10g'\nset format x '%.10g'\n",
           script);
+    for (size_t i = 0; i < ARRAY_SIZE(colours); i++)
+        fprintf(script, "set linetype %zu lc rgb '%s'\n", i + 1, colours[i]);
     for (size_t i = 0; i < ARRAY_SIZE(pictures); i++) {
         if (!write_bars(folder, &pictures[i], measured, count))
             continue;

@@ -43,6 +43,9 @@ pid_t process_fork(void)
         exit(EXIT_FAILURE);
     }
     if (pid == 0) {
+        /* The harness has handlers of its own. */
+        signal(SIGINT, SIG_DFL);
+        signal(SIGTERM, SIG_DFL);
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != parent)
             _exit(EXIT_FAILURE);

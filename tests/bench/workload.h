@@ -40,7 +40,7 @@ struct load {
     unsigned publishers;  /* events … */
     unsigned subscribers; /* … processes … */
     unsigned connections; /* … and subscribing connections in each */
-    size_t topics;        /* published in turn; 1: just one */
+    size_t topics;        /* published in turn, subscribed to by a pattern; 0: just one */
     size_t names;         /* called in turn */
     unsigned window;      /* events under way at most, */
     unsigned burst;       /* and published between two looks at that */

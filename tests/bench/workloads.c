@@ -18,8 +18,8 @@
 #define LOAD_EVENTS(pinned_, publishers_, subscribers_, body_, size_, patterns_)                   \
     {                                                                                              \
         .pinned = pinned_, .publishers = publishers_, .subscribers = subscribers_,                 \
-        .connections = 1, .topics = 1, .body = body_, .size = size_, .patterns = patterns_,        \
-        .window = 4096, .burst = 256                                                               \
+        .connections = 1, .body = body_, .size = size_, .patterns = patterns_, .window = 4096,     \
+        .burst = 256                                                                               \
     }
 #define LOAD_BESIDE(patterns_) LOAD_EVENTS(true, 1, 1, BODY_STRING, SMALL, patterns_)
 
@@ -118,7 +118,7 @@ const struct workload workloads[] = {
      .run = run_wakeups},
 
     {.name = "subscriptions-exact",
-     .title = "CPU an event, with exact subscriptions of others",
+     .title = "CPU an event, beside exact subscriptions of others",
      .unit = "us",
      .axis = "subscriptions",
      .points = {1, 100, 1000, 10000, 100000},
@@ -127,7 +127,7 @@ const struct workload workloads[] = {
      .run = run_curve_subscriptions,
      .load = LOAD_BESIDE("e")},
     {.name = "subscriptions-wildcard",
-     .title = "CPU an event, with wildcard subscriptions of others",
+     .title = "CPU an event, beside wildcard subscriptions of others",
      .unit = "us",
      .axis = "subscriptions",
      .points = {1, 100, 1000, 10000, 100000},
@@ -136,7 +136,7 @@ const struct workload workloads[] = {
      .run = run_curve_subscriptions,
      .load = LOAD_BESIDE("*#")},
     {.name = "subscriptions-mixed",
-     .title = "CPU an event, with mixed subscriptions of others",
+     .title = "CPU an event, beside mixed subscriptions of others",
      .unit = "us",
      .axis = "subscriptions",
      .points = {1, 100, 1000, 10000, 100000},
@@ -153,7 +153,7 @@ const struct workload workloads[] = {
      .run = run_curve_topics,
      .load = LOAD_BESIDE(NULL)},
     {.name = "receivers",
-     .title = "deliveries of one event",
+     .title = "Deliveries of one event",
      .unit = "/s",
      .more_is_better = true,
      .axis = "receivers",
@@ -162,12 +162,12 @@ const struct workload workloads[] = {
      .run = run_curve_receivers,
      .load = {.publishers = 1,
               .subscribers = 1,
-              .topics = 1,
+
               .size = SMALL,
               .window = 256,
               .burst = 64}},
     {.name = "connections",
-     .title = "call beside idle connections, one core",
+     .title = "Call beside idle connections, one core",
      .unit = "us",
      .axis = "connections",
      .points = {1, 100, 1000, 5000},
@@ -176,7 +176,7 @@ const struct workload workloads[] = {
      .run = run_curve_connections,
      .load = LOAD_CALLS(true, 1, SMALL)},
     {.name = "names",
-     .title = "call to many names in turn, one core",
+     .title = "Call to many names in turn, one core",
      .unit = "us",
      .axis = "names",
      .points = {1, 100, 1000, 10000},
