@@ -314,10 +314,12 @@ static void test_monitors(struct session *session)
     for (unsigned i = 0; i < FILLERS; i++)
         client_send(a, "{'type':'event','topic':'t','body':'%s'}", filler());
     policy_reload(a, POLICY("{'deny':'monitor'," GUEST "},{'allow':'*'}"));
-    client_send(a, "{'type':'event','topic':'t'}");
+    client_send(a, "{'type':'event','topic':'later'}");
     session_settle(session);
     while (!list_is_empty(&g->messages)) {
-        message_free(client_next(g));
+        struct message *message = client_next(g);
+        assert_null(strstr(message->line, "later"));
+        message_free(message);
         seen++;
     }
     assert_in_range(seen, 1, FILLERS / 2);
@@ -475,6 +477,25 @@ static void test_listener_fails(struct session *session)
     session_expect_fds(session, 2);
 }
 
+/* Nor when it is one that stays which cannot be set right. */
+static void test_access_fails(struct session *session)
+{
+    struct client *a = session_connect(session, "A");
+    char path[128];
+
+    snprintf(path, sizeof(path), "%s/guest", session->busd.directory);
+    assert_int_equal(unlink(path), 0);
+    policy_reload_fails(a,
+                        "{'listeners':[{'address':'unix:DIR/bus','mode':'0600'},"
+                        "{'address':'unix:DIR/guest','mode':'0600','label':'guest'},"
+                        "{'address':'unix:DIR/more'}],'policy':[{'deny':'own'},{'allow':'*'}]}",
+                        "cannot listen on unix:DIR/guest: No such file or directory");
+    assert_int_equal(mode_of(session, "more", NULL, NULL), 0);
+    assert_int_equal(mode_of(session, "bus", NULL, NULL), 0666);
+    client_ask(a, "RequestName", "{'name':'org.example.A'}", "{'state':'owner'}");
+    session_expect_fds(session, 1);
+}
+
 static void test_modes_and_owners(struct session *session)
 {
     struct client *a = session_connect(session, "A");
@@ -553,6 +574,7 @@ int main(void)
         TRANSCRIPT_LARGE(test_unlabelled_listener_goes, OPEN),
         TRANSCRIPT_LARGE(test_relabelled, OPEN),
         TRANSCRIPT_LARGE(test_listener_fails, OPEN),
+        TRANSCRIPT_LARGE(test_access_fails, OPEN),
         TRANSCRIPT_LARGE(test_modes_and_owners, OPEN),
         TRANSCRIPT_LARGE(test_not_while_draining, OPEN),
     };
