@@ -107,7 +107,7 @@ void announce_overflow(struct hub *hub, struct peer *receiver)
     struct overflow *overflow = receiver->overflow;
 
     if (!overflow || receiver->doomed ||
-        receiver->connection.outq.bytes > hub->limits.queue_bytes / 2)
+        receiver->connection.outq.bytes > receiver->limits->queue_bytes / 2)
         return;
     text_printf(&body, "{\"lost\":%" PRIu64 ",\"first\":\"%.*s\",\"last\":\"%.*s\",\"since\":%.3f}",
                 overflow->lost, overflow->first_size, overflow->first, overflow->last_size,

@@ -106,6 +106,23 @@ static void turn_away(struct broker *broker, int fd, enum wire_error error, cons
     closer_take_fd(&broker->hub.shared.closer, fd);
 }
 
+static const struct config_listener *find_config(const struct config *config, const char *address)
+{
+    for (size_t i = 0; i < config->listener_count; i++)
+        if (address_is_same(config->listeners[i].address, address))
+            return &config->listeners[i];
+    return NULL;
+}
+
+/* Those of the listener in the configuration; for one that is not in it, the bus's. */
+static const struct limits *limits_of(const struct broker *broker, const struct listener *listener)
+{
+    const struct config_listener *config =
+        listener ? find_config(&broker->config, listener->address) : NULL;
+
+    return config ? &config->limits : &broker->hub.limits;
+}
+
 /* Makes a peer of who may connect. 0 with the peer; else why not. */
 static int admit(struct broker *broker, const struct listener *listener, int fd,
                  struct credentials *credentials, char reason[REASON_SIZE], struct peer **ret_peer)
@@ -124,7 +141,7 @@ static int admit(struct broker *broker, const struct listener *listener, int fd,
         r = WIRE_ACCESS_DENIED;
     if (r == 0) {
         struct peer_options options = {user, credentials, listener->label, view,
-                                       hub->limits.message_bytes};
+                                       limits_of(broker, listener)};
         r = peer_new(&hub->peers, &hub->shared, fd, &options, &slot, ret_peer);
     }
     if (r == WIRE_ACCESS_DENIED) {
@@ -321,14 +338,6 @@ static struct listener *find_listener(struct broker *broker, const char *address
     return NULL;
 }
 
-static const struct config_listener *find_config(const struct config *config, const char *address)
-{
-    for (size_t i = 0; i < config->listener_count; i++)
-        if (address_is_same(config->listeners[i].address, address))
-            return &config->listeners[i];
-    return NULL;
-}
-
 /* Opens what there is not yet, all or nothing. */
 static int open_listeners(struct broker *broker, const struct config *config,
                           const char **ret_failed)
@@ -444,6 +453,19 @@ static int prepare_listeners(struct broker *broker, const struct config *config,
     return r;
 }
 
+/* Every peer is held to what its listener says now. */
+static void settle_limits(struct broker *broker)
+{
+    LIST_FOREACH (node, &broker->hub.peers.all) {
+        struct peer *peer = LIST_ENTRY(node, struct peer, link);
+        const struct listener *listener = NULL;
+        LIST_FOREACH (other, &broker->listeners)
+            if (LIST_ENTRY(other, struct listener, link)->id == peer->listener)
+                listener = LIST_ENTRY(other, struct listener, link);
+        peer->limits = limits_of(broker, listener);
+    }
+}
+
 /* All or nothing: whatever is wrong, the old configuration stays in force. */
 static bool reload(struct broker *broker, char reason[CONFIG_REASON_SIZE])
 {
@@ -469,6 +491,7 @@ static bool reload(struct broker *broker, char reason[CONFIG_REASON_SIZE])
     revoke_apply(&broker->hub, config.policy);
     config_deinit(&broker->config);
     broker->config = config;
+    settle_limits(broker);
     return true;
 }
 

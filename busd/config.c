@@ -141,6 +141,16 @@ static bool check_address(const struct config *config, const struct document *do
     return true;
 }
 
+static bool read_own_limits(struct config_listener *listener, const struct document *document,
+                            const struct document_step *step, const json_t *value,
+                            char reason[CONFIG_REASON_SIZE])
+{
+    if (!read_limits(&listener->limits, document, step, value, reason))
+        return false;
+    listener->own_limits = json_incref((json_t *)(uintptr_t)value);
+    return true;
+}
+
 static bool read_listener_key(struct config *config, struct config_listener *listener,
                               const struct document *document, const struct document_step *step,
                               const json_t *value, char reason[CONFIG_REASON_SIZE])
@@ -149,7 +159,7 @@ static bool read_listener_key(struct config *config, struct config_listener *lis
     char *end;
 
     if (strcmp(step->key, "limits") == 0)
-        return read_limits(&listener->limits, document, step, value, reason);
+        return read_own_limits(listener, document, step, value, reason);
     if (strcmp(step->key, "policy") == 0)
         return true; /* read when all listeners are known */
     if (strcmp(step->key, "owner") == 0)
@@ -378,6 +388,7 @@ static void drop_listeners(struct config *config)
     for (size_t i = 0; i < config->listener_count; i++) {
         free(config->listeners[i].address);
         free(config->listeners[i].label);
+        json_decref(config->listeners[i].own_limits);
     }
     free(TAKE(config->listeners));
     config->listener_count = 0;
@@ -392,6 +403,26 @@ static bool complete_listeners(struct config *config, const struct config_source
         if (!add_address(config, source->addresses[i]))
             return false;
     return config->listener_count > 0 || !source->address || add_address(config, source->address);
+}
+
+/* A later file and the command line can change the bus's limits, so a listener's own are
+ * laid over them at the end. They have been checked. */
+static void apply_own_limits(struct config *config)
+{
+    uint64_t smallest, largest;
+    const char *key;
+    json_t *value;
+
+    for (size_t i = 0; i < config->listener_count; i++) {
+        struct config_listener *listener = &config->listeners[i];
+        listener->limits = config->limits;
+        json_object_foreach(listener->own_limits, key, value)
+        {
+            limits_set(&listener->limits, span_from(key), (uint64_t)json_integer_value(value),
+                       &smallest, &largest);
+        }
+        json_decref(TAKE(listener->own_limits));
+    }
 }
 
 bool config_load(struct config *ret_config, const struct config_source *source,
@@ -411,6 +442,7 @@ bool config_load(struct config *ret_config, const struct config_source *source,
                  complete_listeners(&config, source);
     for (size_t i = 0; right && i < source->limit_count; i++)
         right = assign_limit(&config.limits, source->limits[i], reason);
+    apply_own_limits(&config);
     if (right)
         *ret_config = config;
     else

@@ -35,7 +35,8 @@ struct config_listener {
     mode_t mode;
     uid_t owner; /* (uid_t)-1 and (gid_t)-1: ours */
     gid_t group;
-    struct limits limits;
+    struct limits limits; /* the bus's, with its own laid over them */
+    json_t *own_limits;   /* until the bus's are known; NULL: none */
 };
 
 struct config {

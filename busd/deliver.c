@@ -82,7 +82,7 @@ static bool has_room_for_fds(struct hub *hub, struct peer *receiver, unsigned co
 {
     struct connection *connection = &receiver->connection;
 
-    return connection->outq.fds + count <= hub->limits.fds_queued &&
+    return connection->outq.fds + count <= receiver->limits->fds_queued &&
            peer_may_hold_fds(receiver, count, hub_now(hub));
 }
 
@@ -90,7 +90,7 @@ static bool has_room_for_fds(struct hub *hub, struct peer *receiver, unsigned co
 static bool has_own_room(const struct hub *hub, const struct peer *receiver,
                          const struct piece *piece, enum delivery delivery)
 {
-    uint64_t limit = hub->limits.queue_bytes * (delivery == DELIVER_ANSWER ? 2 : 1);
+    uint64_t limit = receiver->limits->queue_bytes * (delivery == DELIVER_ANSWER ? 2 : 1);
 
     return receiver->connection.outq.bytes + piece->size <= limit;
 }
@@ -143,7 +143,7 @@ static int refuse(struct hub *hub, struct peer *receiver, const struct piece *pi
         peer_doom(receiver,
                   "it does not read its answers: more than twice queue_bytes "
                   "(%" PRIu64 ") wait for it",
-                  hub->limits.queue_bytes);
+                  receiver->limits->queue_bytes);
     }
     return WIRE_LIMIT_EXCEEDED;
 }

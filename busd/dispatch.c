@@ -92,10 +92,11 @@ static void dispatch_event(struct hub *hub, struct peer *sender, const struct en
 /* --------------------------------------------------------------- calls */
 
 /* The deadline of a call on the wheel's clock, 0 for none. */
-static uint64_t call_deadline(struct hub *hub, const struct envelope *envelope)
+static uint64_t call_deadline(struct hub *hub, const struct peer *caller,
+                              const struct envelope *envelope)
 {
     uint64_t timeout =
-        envelope_has(envelope, KEY_TIMEOUT) ? envelope->timeout : hub->limits.call_timeout;
+        envelope_has(envelope, KEY_TIMEOUT) ? envelope->timeout : caller->limits->call_timeout;
 
     return timeout > 0 ? hub_now(hub) + timeout : 0;
 }
@@ -110,8 +111,8 @@ static void complain_of_id(struct hub *hub, struct peer *caller, const struct en
 
 static void refuse_call(struct hub *hub, struct peer *caller, const struct envelope *envelope)
 {
-    bool own = caller->calls.made_count >= hub->limits.calls;
-    uint64_t max = hub->limits.calls;
+    bool own = caller->calls.made_count >= caller->limits->calls;
+    uint64_t max = caller->limits->calls;
     const char *limit = own ? "calls" : quota_limit(caller->user, QUOTA_CALLS, &max);
 
     answer_error(hub, caller, envelope, WIRE_LIMIT_EXCEEDED,
@@ -125,7 +126,7 @@ static bool track_call(struct hub *hub, struct peer *caller, struct peer *callee
                        const struct envelope *envelope)
 {
     int r = calls_add(&hub->calls, &caller->calls, &callee->calls, envelope->id,
-                      call_deadline(hub, envelope), hub->limits.calls);
+                      call_deadline(hub, caller, envelope), caller->limits->calls);
 
     if (r == WIRE_INVALID_MESSAGE)
         complain_of_id(hub, caller, envelope);
@@ -247,7 +248,7 @@ static void count_invalid(struct hub *hub, struct peer *peer)
 {
     peer->counters.invalid++;
     hub->counters.invalid++;
-    if (++peer->invalid_lines >= hub->limits.invalid_lines)
+    if (++peer->invalid_lines >= peer->limits->invalid_lines)
         peer_doom(peer, "%u invalid lines in a row", peer->invalid_lines);
 }
 
@@ -297,11 +298,11 @@ static bool take_fds(struct hub *hub, struct peer *peer, const struct line *line
         peer_doom(peer, "its file descriptors are out of step with its lines");
         return false;
     }
-    if (envelope->fds > hub->limits.fds_per_message) {
+    if (envelope->fds > peer->limits->fds_per_message) {
         fds_unref(fds);
         answer_error(hub, peer, envelope, WIRE_LIMIT_EXCEEDED,
                      "fds: a message may have %" PRIu64 " (fds_per_message)",
-                     hub->limits.fds_per_message);
+                     peer->limits->fds_per_message);
         return false;
     }
     *ret_fds = fds;
@@ -321,7 +322,7 @@ void dispatch_line(struct peer *peer, enum lines_result result, const struct lin
         fdqueue_skip(&peer->connection.fdqueue, line);
         answer_complaint(hub, peer, NULL, NULL, WIRE_TOO_LARGE,
                          "a line may have %" PRIu64 " bytes (message_bytes), this one had %" PRIu64,
-                         hub->limits.message_bytes, line->end - line->start);
+                         peer->limits->message_bytes, line->end - line->start);
         count_invalid(hub, peer);
         return;
     }

@@ -16,7 +16,7 @@ void driver_welcome(struct hub *hub, struct peer *peer)
     text_printf(&body,
                 "{\"name\":\"%.*s\",\"bus\":\"%s\",\"protocol\":%d,\"version\":\"%s\",\"limits\":",
                 SPAN_ARGS(peer_name(peer)), hub->id, PROTOCOL_VERSION, BUSD_VERSION);
-    for (size_t i = 0; limits_get(&hub->limits, i, &name, &value); i++)
+    for (size_t i = 0; limits_get(peer->limits, i, &name, &value); i++)
         text_printf(&body, "%c\"%s\":%" PRIu64, i > 0 ? ',' : '{', name, value);
     text_append_string(&body, "}}");
     if (body.failed) {

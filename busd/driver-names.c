@@ -39,14 +39,15 @@ void driver_request_name(struct driver_call *call)
         driver_deny(call, POLICY_OWN, name, &verdict);
         return;
     }
-    int r = names_request(&hub->names, &call->caller->names, name, request, hub->limits.names,
-                          &state, &change);
+    int r = names_request(&hub->names, &call->caller->names, name, request,
+                          call->caller->limits->names, &state, &change);
     if (r == WIRE_NAME_TAKEN) {
         struct peer *owner = access_find_peer(hub, call->caller, name);
         driver_fail(call, WIRE_NAME_TAKEN, "'%.*s' is owned by %.*s", SPAN_ARGS(name),
                     SPAN_ARGS(owner ? peer_name(owner) : SPAN("somebody else")));
     } else if (r == WIRE_LIMIT_EXCEEDED) {
-        driver_fail_limit(call, call->caller->names.count, "names", hub->limits.names, QUOTA_NAMES);
+        driver_fail_limit(call, call->caller->names.count, "names", call->caller->limits->names,
+                          QUOTA_NAMES);
     } else if (r < 0) {
         driver_fail(call, WIRE_LIMIT_EXCEEDED, "the bus is out of memory");
     } else {

@@ -94,10 +94,10 @@ void driver_subscribe(struct driver_call *call)
         return;
     }
     int r = topics_subscribe(&hub->topics, &call->caller->subscriber, call->args.topic, sender,
-                             hub->limits.subscriptions, &subscription);
+                             call->caller->limits->subscriptions, &subscription);
     if (r == WIRE_LIMIT_EXCEEDED) {
         driver_fail_limit(call, call->caller->subscriber.count, "subscriptions",
-                          hub->limits.subscriptions, QUOTA_SUBSCRIPTIONS);
+                          call->caller->limits->subscriptions, QUOTA_SUBSCRIPTIONS);
         return;
     }
     if (r < 0) {
@@ -143,10 +143,10 @@ void driver_monitor(struct driver_call *call)
         return;
     }
     int r = monitors_add(&hub->monitors, &call->caller->watcher, args->type, args->from, args->to,
-                         args->topic, hub->limits.monitors);
+                         args->topic, call->caller->limits->monitors);
     if (r == WIRE_LIMIT_EXCEEDED) {
-        driver_fail_limit(call, call->caller->watcher.count, "monitors", hub->limits.monitors,
-                          QUOTA_MONITORS);
+        driver_fail_limit(call, call->caller->watcher.count, "monitors",
+                          call->caller->limits->monitors, QUOTA_MONITORS);
         return;
     }
     if (r < 0) {

@@ -24,7 +24,7 @@ static bool put_off(struct hub *hub, struct deadline *deadline, uint64_t progres
 
 void patience_await_message(struct hub *hub, struct peer *peer)
 {
-    start(hub, &peer->unproven, hub->limits.unproven_timeout);
+    start(hub, &peer->unproven, peer->limits->unproven_timeout);
 }
 
 void patience_prove(struct hub *hub, struct peer *peer)
@@ -37,7 +37,7 @@ void patience_prove(struct hub *hub, struct peer *peer)
 void patience_await_line(struct hub *hub, struct peer *peer)
 {
     if (peer->connection.unfinished)
-        start(hub, &peer->line, hub->limits.line_timeout);
+        start(hub, &peer->line, peer->limits->line_timeout);
     else
         deadlines_remove(&hub->deadlines, &peer->line);
 }
@@ -45,7 +45,7 @@ void patience_await_line(struct hub *hub, struct peer *peer)
 static bool is_stalled(const struct hub *hub, const struct peer *peer)
 {
     return connection_is_blocked(&peer->connection) &&
-           (peer->overflow || peer->connection.outq.bytes > hub->limits.queue_bytes);
+           (peer->overflow || peer->connection.outq.bytes > peer->limits->queue_bytes);
 }
 
 void patience_await_reading(struct hub *hub, struct peer *peer)
@@ -54,7 +54,7 @@ void patience_await_reading(struct hub *hub, struct peer *peer)
         deadlines_remove(&hub->deadlines, &peer->stall);
     } else if (!deadline_is_set(&peer->stall)) {
         peer->unread = sockio_unread(peer->connection.fd);
-        start(hub, &peer->stall, hub->limits.stall_timeout);
+        start(hub, &peer->stall, peer->limits->stall_timeout);
     }
 }
 
@@ -65,10 +65,10 @@ static bool has_read(struct hub *hub, struct peer *peer)
     int before = peer->unread;
 
     peer->unread = sockio_unread(peer->connection.fd);
-    if (put_off(hub, &peer->stall, peer->connection.wrote_at, hub->limits.stall_timeout))
+    if (put_off(hub, &peer->stall, peer->connection.wrote_at, peer->limits->stall_timeout))
         return true;
     return peer->unread < before &&
-           put_off(hub, &peer->stall, hub_now(hub), hub->limits.stall_timeout);
+           put_off(hub, &peer->stall, hub_now(hub), peer->limits->stall_timeout);
 }
 
 void patience_expire(struct hub *hub, struct deadline *deadline)

@@ -77,7 +77,8 @@ int peer_new(struct peers *peers, struct connection_shared *shared, int fd,
     if (r == 0) {
         r = hash_add(&peers->by_id, &peer->by_id, hash_of(&peers->by_id, &id, sizeof(id)));
         if (r == 0) {
-            r = connection_init(&peer->connection, shared, fd, user, options->message_bytes);
+            r = connection_init(&peer->connection, shared, fd, user,
+                                options->limits->message_bytes);
             if (r < 0)
                 hash_remove(&peers->by_id, &peer->by_id);
         }
@@ -96,6 +97,7 @@ int peer_new(struct peers *peers, struct connection_shared *shared, int fd,
     peers->last_id = id;
     list_append(&peers->all, &peer->link);
     peer->view = options->view;
+    peer->limits = options->limits;
     list_append(&user->members, &peer->user_link);
     peer->credentials = *options->credentials;
     *options->credentials = (struct credentials){0};

@@ -71,9 +71,10 @@ struct peer {
     bool welcome;           /* has been greeted, and so is known to others */
     unsigned invalid_lines; /* in a row */
     struct credentials credentials;
-    uint64_t listener;        /* the one it came through: its id … */
-    char *label;              /* … and its label, which may be empty */
-    struct policy_view *view; /* what it may do; owned */
+    uint64_t listener;           /* the one it came through: its id … */
+    char *label;                 /* … and its label, which may be empty */
+    struct policy_view *view;    /* what it may do; owned */
+    const struct limits *limits; /* its listener's; borrowed */
     struct quota_user *user;
     struct charge connection_charge;
     struct charge unproven_charge;
@@ -99,7 +100,7 @@ struct peer_options {
     struct credentials *credentials; /* taken, on success only, as is … */
     const char *label;               /* copied */
     struct policy_view *view;        /* … the reference to this */
-    size_t message_bytes;
+    const struct limits *limits;     /* borrowed until they are set anew */
 };
 
 /* Takes the socket, on success only. 0; WIRE_LIMIT_EXCEEDED if the user has all the

@@ -553,9 +553,38 @@ static void test_not_while_draining(struct session *session)
         .name = #function, .run = function, .config = (text), .plain_only = true                   \
     }
 
+/* A listener's own limits hold for those who come in there, on top of the bus's. */
+#define NARROW(subscriptions)                                                                      \
+    "{'limits':{'names':2},'listeners':[{'address':'unix:DIR/bus'},"                               \
+    "{'address':'unix:DIR/guest','label':'guest','limits':{'subscriptions':" subscriptions         \
+    "}}],'policy':[{'allow':'*'}]}"
+
+static void test_listener_limits(struct session *session)
+{
+    struct client *a = session_connect(session, "A");
+    struct client *g = session_connect_as(session, "G", "guest", NULL);
+
+    client_ask(g, "Subscribe", "{'topic':'a'}", "{'subscription':1,'retained':0}");
+    client_ask_error(g, "Subscribe", "{'topic':'b'}", "bus.LimitExceeded");
+    client_ask(a, "Subscribe", "{'topic':'a'}", "{'subscription':1,'retained':0}");
+    client_ask(a, "Subscribe", "{'topic':'b'}", "{'subscription':2,'retained':0}");
+    for (unsigned n = 0; n < 2; n++) {
+        struct client *client = n == 0 ? a : g;
+        client_ask(client, "RequestName", n == 0 ? "{'name':'a.a'}" : "{'name':'g.a'}",
+                   "{'state':'owner'}");
+        client_ask(client, "RequestName", n == 0 ? "{'name':'a.b'}" : "{'name':'g.b'}",
+                   "{'state':'owner'}");
+        client_ask_error(client, "RequestName", "{'name':'c.c'}", "bus.LimitExceeded");
+    }
+    policy_reload(a, NARROW("2"));
+    client_ask(g, "Subscribe", "{'topic':'b'}", "{'subscription':2,'retained':0}");
+    client_ask_error(g, "Subscribe", "{'topic':'c'}", "bus.LimitExceeded");
+}
+
 int main(void)
 {
     static const struct transcript transcripts[] = {
+        TRANSCRIPT_CONFIGURED(test_listener_limits, NARROW("1")),
         TRANSCRIPT_CONFIGURED(test_good_and_bad, OPEN),
         TRANSCRIPT_LARGE(test_sighup, OPEN),
         TRANSCRIPT_LARGE(test_limits, OPEN),
