@@ -18,7 +18,8 @@
 #include "libbus/wire/address.h"
 #include "libbus/wire/sockio.h"
 
-#define REASON_SIZE 160
+#define DRAIN_TICK_MS 250
+#define REASON_SIZE   160
 
 /* ---------------------------------------------------------- connections */
 
@@ -536,9 +537,21 @@ static void on_prepare(uv_prepare_t *prepare)
 
 /* ---------------------------------------------------------------- drain */
 
-static void on_drain_over(uv_timer_t *timer)
+/* Goes on while somebody reads, up to the end of the time there is. */
+static void on_drain_tick(uv_timer_t *timer)
 {
     struct broker *broker = CONTAINER_OF(timer, struct broker, drain_timer);
+    uint64_t sent = broker->hub.bytes_sent;
+    uint64_t now = hub_now(&broker->hub);
+
+    LIST_FOREACH (node, &broker->hub.peers.all)
+        sent += LIST_ENTRY(node, struct peer, link)->connection.bytes_sent;
+    if (sent != broker->drain_sent) {
+        broker->drain_sent = sent;
+        broker->drain_moved = now;
+    }
+    if (now < broker->drain_end && now - broker->drain_moved < BROKER_DRAIN_STILL_MS)
+        return;
 
     LIST_FOREACH (node, &broker->hub.peers.all) {
         struct peer *peer = LIST_ENTRY(node, struct peer, link);
@@ -580,7 +593,9 @@ static void on_signal(uv_signal_t *signal, int number)
         answer_goodbye(&broker->hub, peer, "the bus is shutting down");
     }
     broker->draining = true;
-    uv_timer_start(&broker->drain_timer, on_drain_over, BROKER_DRAIN_MS, 0);
+    broker->drain_moved = hub_now(&broker->hub);
+    broker->drain_end = broker->drain_moved + BROKER_DRAIN_MS;
+    uv_timer_start(&broker->drain_timer, on_drain_tick, DRAIN_TICK_MS, DRAIN_TICK_MS);
 }
 
 /* -------------------------------------------------------------- lifetime */

@@ -16,6 +16,8 @@
 
 /* How long SIGTERM waits for clients to read what is queued for them. */
 #define BROKER_DRAIN_MS 10000
+/* … and how long while nobody reads anything. */
+#define BROKER_DRAIN_STILL_MS 2000
 /* How many queues are written in one turn, calls and answers aside, before the loop
  * looks who else wants something. */
 #define BROKER_FLUSHES 32
@@ -31,7 +33,10 @@ struct broker {
     uv_signal_t signals[3];
     uint64_t armed; /* when the deadline timer is due; UINT64_MAX: it is not */
     bool draining;
-    bool sealed; /* no file can be opened any more, so there is no reload */
+    uint64_t drain_end;   /* on the clock of the deadlines */
+    uint64_t drain_moved; /* when somebody had read something … */
+    uint64_t drain_sent;  /* … so that so many bytes had been sent */
+    bool sealed;          /* no file can be opened any more, so there is no reload */
     struct log *log;
     const struct config_source *source; /* for a reload */
     struct config config;
