@@ -84,10 +84,10 @@ static void turn_away(struct broker *broker, int fd, const char *reason)
     text_printf(&text,
                 "{\"sender\":\"bus\",\"type\":\"error\",\"error\":\"%s\",\"message\":\"%s\"}\n",
                 wire_error_name(WIRE_LIMIT_EXCEEDED), reason);
+    log_limited(broker->log, LOG_LEVEL_WARNING, "turned a client away: %s", reason);
     struct iovec iov = {text.data, text.size};
     if (!text.failed && sockio_send(fd, &iov, 1, NULL) < 0)
         log_limited(broker->log, LOG_LEVEL_DEBUG, "a client left before it could be turned away");
-    log_limited(broker->log, LOG_LEVEL_WARNING, "turned a client away: %s", reason);
     closer_take_fd(&broker->hub.shared.closer, fd);
 }
 
@@ -177,16 +177,21 @@ static void bury(struct broker *broker, struct peer *peer, unsigned *traces)
     peer_close(peer);
 }
 
-static void flush(struct hub *hub, struct peer *peer)
+/* How much effort it has been. */
+static unsigned flush(struct hub *hub, struct peer *peer)
 {
+    uint64_t before = peer->connection.bytes_sent;
+
     list_remove(&peer->dirty_link);
     if (peer->doomed)
-        return;
+        return 0;
     if (connection_flush(&peer->connection) < 0)
         peer_doom(peer, NULL);
     else if (peer->overflow)
         announce_overflow(hub, peer);
     patience_await_reading(hub, peer);
+    uint64_t sent = peer->connection.bytes_sent - before;
+    return sent > 0 ? BROKER_WRITE_EFFORT_QUEUE + (unsigned)(sent / BROKER_WRITE_EFFORT_BYTES) : 1;
 }
 
 /* Writing can doom a peer, and burying one makes more to write: until all is quiet, or
@@ -194,7 +199,7 @@ static void flush(struct hub *hub, struct peer *peer)
 static void settle(struct broker *broker, unsigned traces)
 {
     struct peers *peers = &broker->hub.peers;
-    unsigned flushes = BROKER_FLUSHES;
+    unsigned effort = 0;
     struct list *node;
 
     for (;;) {
@@ -202,8 +207,8 @@ static void settle(struct broker *broker, unsigned traces)
             bury(broker, LIST_ENTRY(node, struct peer, doomed_link), &traces);
         else if ((node = list_first(&peers->urgent)))
             flush(&broker->hub, LIST_ENTRY(node, struct peer, dirty_link));
-        else if (flushes > 0 && flushes-- && (node = list_first(&peers->dirty)))
-            flush(&broker->hub, LIST_ENTRY(node, struct peer, dirty_link));
+        else if (effort < BROKER_WRITE_EFFORT && (node = list_first(&peers->dirty)))
+            effort += flush(&broker->hub, LIST_ENTRY(node, struct peer, dirty_link));
         else
             break;
     }
