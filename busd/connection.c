@@ -336,6 +336,8 @@ static void serve_all(struct connection_shared *shared, struct list *list)
     struct list waiting;
     struct list *node;
 
+    if (list_is_empty(list))
+        return;
     list_init(&waiting);
     list_splice(&waiting, list);
     while ((node = list_first(&waiting))) {
