@@ -100,10 +100,10 @@ static void turn_away(struct broker *broker, int fd, enum wire_error error, cons
     text_append_json_string(&text, span_from(reason));
     text_append_string(&text, "}\n");
     struct iovec iov = {text.data, text.size};
-    bool told = !text.failed && sockio_send(fd, &iov, 1, NULL) >= 0;
     credentials_peek(fd, &subject.uid, &subject.pid);
-    log_about(broker->log, LOG_LEVEL_WARNING, &subject, "turned away", "%s%s", reason,
-              told ? "" : " (and was not told)");
+    log_about(broker->log, LOG_LEVEL_WARNING, &subject, "turned away", "%s", reason);
+    if (!text.failed && sockio_send(fd, &iov, 1, NULL) < 0)
+        log_about(broker->log, LOG_LEVEL_DEBUG, &subject, "left before it could be told", NULL);
     closer_take_fd(&broker->hub.shared.closer, fd);
 }
 
@@ -242,17 +242,22 @@ static void bury(struct broker *broker, struct peer *peer, unsigned *traces)
     peer_close(peer);
 }
 
-static void flush(struct hub *hub, struct peer *peer)
+/* How much effort it has been. */
+static unsigned flush(struct hub *hub, struct peer *peer)
 {
+    uint64_t before = peer->connection.bytes_sent;
+
     list_remove(&peer->dirty_link);
     if (peer->doomed)
-        return;
+        return 0;
     int r = connection_flush(&peer->connection);
     if (r < 0)
         lose(peer, r);
     else if (peer->overflow)
         announce_overflow(hub, peer);
     patience_await_reading(hub, peer);
+    uint64_t sent = peer->connection.bytes_sent - before;
+    return sent > 0 ? BROKER_WRITE_EFFORT_QUEUE + (unsigned)(sent / BROKER_WRITE_EFFORT_BYTES) : 1;
 }
 
 /* Writing can doom a peer, and burying one makes more to write: until all is quiet, or
@@ -260,7 +265,7 @@ static void flush(struct hub *hub, struct peer *peer)
 static void settle(struct broker *broker, unsigned traces)
 {
     struct peers *peers = &broker->hub.peers;
-    unsigned flushes = BROKER_FLUSHES;
+    unsigned effort = 0;
     struct list *node;
 
     for (;;) {
@@ -268,8 +273,8 @@ static void settle(struct broker *broker, unsigned traces)
             bury(broker, LIST_ENTRY(node, struct peer, doomed_link), &traces);
         else if ((node = list_first(&peers->urgent)))
             flush(&broker->hub, LIST_ENTRY(node, struct peer, dirty_link));
-        else if (flushes > 0 && flushes-- && (node = list_first(&peers->dirty)))
-            flush(&broker->hub, LIST_ENTRY(node, struct peer, dirty_link));
+        else if (effort < BROKER_WRITE_EFFORT && (node = list_first(&peers->dirty)))
+            effort += flush(&broker->hub, LIST_ENTRY(node, struct peer, dirty_link));
         else
             break;
     }

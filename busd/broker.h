@@ -18,9 +18,12 @@
 #define BROKER_DRAIN_MS 10000
 /* … and how long while nobody reads anything. */
 #define BROKER_DRAIN_STILL_MS 2000
-/* How many queues are written in one turn, calls and answers aside, before the loop
- * looks who else wants something. */
-#define BROKER_FLUSHES 32
+/* How much is written in one turn, calls and answers aside, before the loop looks who
+ * else wants something: in steps as in CONNECTION_EFFORT, of which each queue takes some
+ * if there is anything to write, and one for so many bytes. */
+#define BROKER_WRITE_EFFORT       700
+#define BROKER_WRITE_EFFORT_QUEUE 24
+#define BROKER_WRITE_EFFORT_BYTES 512
 /* How many traces of those that have gone are removed in one turn. */
 #define BROKER_TRACES 128
 

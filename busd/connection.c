@@ -76,6 +76,7 @@ int connection_init(struct connection *connection, struct connection_shared *sha
 void connection_stop(struct connection *connection)
 {
     connection->stopped = true;
+    connection->full = false;
     connection->has_backlog = false;
     list_remove(&connection->waiting);
     set_events(connection, connection->events & UV_WRITABLE);
@@ -335,6 +336,8 @@ static void serve_all(struct connection_shared *shared, struct list *list)
     struct list waiting;
     struct list *node;
 
+    if (list_is_empty(list))
+        return;
     list_init(&waiting);
     list_splice(&waiting, list);
     while ((node = list_first(&waiting))) {
@@ -374,8 +377,10 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     const struct connection_handler *handler = connection->shared->handler;
     int r = 0;
 
-    if (events & UV_WRITABLE)
+    if (events & UV_WRITABLE) {
+        connection->full = false;
         handler->writable(connection);
+    }
     if (status < 0) {
         connection->events = 0;
         connection->failed = true;
@@ -515,6 +520,7 @@ static int write_queue(struct connection *connection)
             outq_consume(outq, &connection->shared->pool, (size_t)n);
         }
         if ((size_t)n < size) {
+            connection->full = true;
             outq_settle(outq);
             return set_events(connection, connection->events | UV_WRITABLE);
         }
@@ -524,8 +530,12 @@ static int write_queue(struct connection *connection)
 
 int connection_flush(struct connection *connection)
 {
-    int r = write_queue(connection);
+    int r = 0;
 
+    if (connection->full)
+        outq_settle(&connection->outq);
+    else
+        r = write_queue(connection);
     if (!outq_is_empty(&connection->outq) || connection->bytes.amount > 0 ||
         connection->fds_unread > 0 || connection->fds.amount > 0)
         connection_charge(connection);

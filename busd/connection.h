@@ -88,6 +88,7 @@ struct connection {
     int events;          /* what poll asks for */
     bool stopped;        /* no more lines are taken */
     bool draining;       /* fds in the queue wait for those in the socket */
+    bool full;           /* the socket has taken no more, and has not said that it would */
     bool unfinished;     /* the beginning of a line has been read, or fds for one */
     bool failed;         /* the socket is in error; what it holds is still read */
     unsigned fds_unread; /* how many are in the socket, not known to be read */
@@ -136,8 +137,8 @@ void connection_finish(struct connection *connection);
 /* Takes no more lines from now on; what is queued can still be flushed. */
 void connection_stop(struct connection *connection);
 
-/* Writes what the socket takes; lets go of it all if the peer has closed. 0, or
- * -errno when the connection is dead. */
+/* Writes what the socket takes, if it may take something; lets go of it all if the peer has closed.
+ * 0, or -errno when the connection is dead. */
 int connection_flush(struct connection *connection);
 
 /* Whether the last flush has left something because the peer does not read. */

@@ -5,31 +5,30 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-/* The ceilings of a slot: for one user, and for all of them (SIZE_MAX: there is none,
- * and nothing is shared out). */
+/* The ceilings of a slot: for one user, and for all of them if they share it out. */
 static const struct {
     const char *name;
     size_t user;
     size_t all;
 } slots[QUOTA_SLOTS] = {
-#define COUNTED(limit)                                                                             \
-    {                                                                                              \
-#limit, offsetof(struct limits, limit), SIZE_MAX                                           \
-    }
 #define SHARED(limit, sum)                                                                         \
     {                                                                                              \
 #limit, offsetof(struct limits, limit), offsetof(struct limits, sum)                       \
     }
-    [QUOTA_CONNECTIONS] = COUNTED(connections_per_user),
-    [QUOTA_UNPROVEN] = COUNTED(unproven_per_user),
+#define COUNTED(limit)                                                                             \
+    {                                                                                              \
+#limit, offsetof(struct limits, limit), 0                                                  \
+    }
     [QUOTA_BYTES] = SHARED(bytes_per_user, bytes),
     [QUOTA_FDS] = SHARED(fds_per_user, fds),
+    [QUOTA_CONNECTIONS] = COUNTED(connections_per_user),
+    [QUOTA_UNPROVEN] = COUNTED(unproven_per_user),
     [QUOTA_SUBSCRIPTIONS] = COUNTED(subscriptions_per_user),
     [QUOTA_NAMES] = COUNTED(names_per_user),
     [QUOTA_CALLS] = COUNTED(calls_per_user),
     [QUOTA_MONITORS] = COUNTED(monitors_per_user),
-#undef COUNTED
 #undef SHARED
+#undef COUNTED
 };
 
 static uint64_t limit_at(const struct quotas *quotas, size_t offset)
@@ -109,7 +108,7 @@ bool charge_can_grow(const struct charge *charge, uint64_t more)
     enum quota_slot slot = charge->slot;
     uint64_t max = limit_at(quotas, slots[slot].user);
 
-    if (slots[slot].all == SIZE_MAX)
+    if (slot >= QUOTA_SHARED_SLOTS)
         return more <= max && user->used[slot] <= max - more;
     return is_fair(charge->amount, more, user->used[slot], max, user->holders[slot]) &&
            is_fair(user->used[slot], more, quotas->used[slot], limit_at(quotas, slots[slot].all),
@@ -120,27 +119,30 @@ void charge_set(struct charge *charge, uint64_t amount)
 {
     struct quota_user *user = charge->user;
     enum quota_slot slot = charge->slot;
-    uint64_t *mine = &user->used[slot];
-    uint64_t *all = &user->quotas->used[slot];
-    bool held = *mine > 0;
+    uint64_t before = user->used[slot];
 
-    assert(*mine >= charge->amount && *all >= *mine);
-    assert(amount <= UINT64_MAX - (*all - charge->amount));
-    *mine = *mine - charge->amount + amount;
-    *all = *all - charge->amount + amount;
-    user->holders[slot] += (uint64_t)(amount > 0) - (charge->amount > 0);
-    user->quotas->holders[slot] += (uint64_t)(*mine > 0) - held;
+    assert(before >= charge->amount && amount <= UINT64_MAX - (before - charge->amount));
+    user->used[slot] = before - charge->amount + amount;
+    if (slot < QUOTA_SHARED_SLOTS) {
+        struct quotas *quotas = user->quotas;
+        uint64_t all = quotas->used[slot];
+        assert(all >= before && amount <= UINT64_MAX - (all - charge->amount));
+        quotas->used[slot] = all - charge->amount + amount;
+        quotas->holders[slot] += (uint64_t)(user->used[slot] > 0) - (before > 0);
+        user->holders[slot] += (uint64_t)(amount > 0) - (charge->amount > 0);
+    }
     charge->amount = amount;
 }
 
 int charge_one(struct charge *charge, struct quota_user *user, enum quota_slot slot)
 {
-    charge_init(charge, user, slot);
-    if (!charge_can_grow(charge, 1)) {
+    assert(slot >= QUOTA_SHARED_SLOTS);
+    if (user->used[slot] >= limit_at(user->quotas, slots[slot].user)) {
         *charge = (struct charge){0};
         return WIRE_LIMIT_EXCEEDED;
     }
-    charge_set(charge, 1);
+    *charge = (struct charge){user, 1, slot};
+    user->used[slot]++;
     return 0;
 }
 

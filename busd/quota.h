@@ -25,10 +25,11 @@
 #include "libbus/wire/errors.h"
 
 enum quota_slot {
-    QUOTA_CONNECTIONS,
-    QUOTA_UNPROVEN,
     QUOTA_BYTES,
     QUOTA_FDS,
+    QUOTA_SHARED_SLOTS, /* the ones before are shared out, the others only counted */
+    QUOTA_CONNECTIONS = QUOTA_SHARED_SLOTS,
+    QUOTA_UNPROVEN,
     QUOTA_SUBSCRIPTIONS,
     QUOTA_NAMES,
     QUOTA_CALLS,
@@ -39,8 +40,8 @@ enum quota_slot {
 struct quotas {
     const struct limits *limits;
     struct hash users; /* struct quota_user by uid */
-    uint64_t used[QUOTA_SLOTS];
-    uint64_t holders[QUOTA_SLOTS]; /* users that have some */
+    uint64_t used[QUOTA_SHARED_SLOTS];
+    uint64_t holders[QUOTA_SHARED_SLOTS]; /* users that have some */
 };
 
 /* Lives as long as somebody refers to it. */
@@ -49,12 +50,12 @@ struct quota_user {
     struct quotas *quotas;
     unsigned refs;
     uid_t uid;
+    uint64_t turn;   /* for whoever charges it: in which turn of the loop something was … */
+    uint64_t effort; /* … done for it last, and how much of late */
     uint64_t used[QUOTA_SLOTS];
-    uint64_t holders[QUOTA_SLOTS]; /* charges that are not 0 */
-    struct list members;           /* for whoever charges it: those who are this user */
-    uint64_t checked;              /* for the same: when the members were looked over last … */
-    uint64_t turn;   /* … in which turn of the loop something was done for them … */
-    uint64_t effort; /* … and how much of late */
+    uint64_t holders[QUOTA_SHARED_SLOTS]; /* charges that are not 0 */
+    struct list members;                  /* for the same: those who are this user … */
+    uint64_t checked;                     /* … and when they were looked over last */
 };
 
 /* All zero: nothing is charged. */
@@ -76,7 +77,8 @@ struct quota_user *quota_user_unref(struct quota_user *user); /* NULL; asserts t
 /* A charge of nothing yet. */
 void charge_init(struct charge *charge, struct quota_user *user, enum quota_slot slot);
 
-/* Starts a charge of one. 0, or WIRE_LIMIT_EXCEEDED with nothing charged. */
+/* Starts a charge of one, of a slot that is counted. 0, or WIRE_LIMIT_EXCEEDED with nothing
+ * charged. */
 int charge_one(struct charge *charge, struct quota_user *user, enum quota_slot slot);
 
 /* Whether the charge could become so much larger. */

@@ -32,9 +32,10 @@
 #else
 #define FACTOR 5
 #endif
-#define ATTEMPTS   6
+#define ATTEMPTS   10
 #define CALLS      2000
 #define WARM_UP_MS 100
+#define PAUSE_MS   300
 #define RECEIVERS  256
 #define BLOCK_SIZE (64 * 1024)
 #define LONG_LINE  (1024 * 1024)
@@ -392,6 +393,8 @@ static void test_attack(struct session *session, struct client *a, struct client
         printf("%-42s idle %.3f ms (median %.3f), attacked %.3f ms (median %.3f): %.1f x\n",
                attack->name, idle, idle_median, busy, median, busy / idle);
         session_wait_for_connections(session, a, 2);
+        if (!fair)
+            usleep(PAUSE_MS * 1000);
     }
     unpin();
     sched_setaffinity(0, sizeof(before), &before);

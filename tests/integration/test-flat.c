@@ -126,8 +126,9 @@ static void be_out_of_step(struct session *session)
     files_open(fd, 2, 1);
     client_send_fds(client, fd, 2, "{'type':'event','topic':'t','fds':1}");
     files_close(fd, 2);
-    while (client_next(client))
-        continue;
+    struct message *message;
+    while ((message = client_next(client)))
+        message_free(message);
     client_free(client);
 }
 
