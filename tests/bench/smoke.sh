@@ -6,6 +6,7 @@ set -eu
 bench=$1 busd=$2
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
+export TMPDIR="$out"
 
 complain() {
     echo "$1"
@@ -40,8 +41,8 @@ done
 head -n 1 "$out/results.jsonl" | grep -q '"record":"run".*"kernel":.*"versions":' ||
     complain 'the first line does not tell the machine and the versions'
 grep -q '^call, one core, us  *[0-9]' "$out/table" || complain "no table: $(cat "$out/table")"
-for leftover in /tmp/busd-bench-*; do
-    [ ! -e "$leftover" ] || [ ! "$leftover" -nt "$out" ] || complain "$leftover was left behind"
+for leftover in "$out"/busd-bench-*; do
+    [ ! -e "$leftover" ] || complain "$leftover was left behind"
 done
 
 # Who drops events is told so: here a busd that lets hardly anything wait.
