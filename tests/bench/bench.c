@@ -162,7 +162,7 @@ static void measure_workload(const struct workload *workload)
     size_t count = 0;
 
     if (!workload->axis) {
-        measure_point(workload, 0, options.rounds);
+        measure_point(workload, 0, workload_quick && workload->steady ? 1 : options.rounds);
         return;
     }
     while (count < POINTS_MAX && workload->points[count] &&

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "libbus/base/clock.h"
@@ -12,6 +13,7 @@
 #include "tests/bench/process.h"
 
 #define START_SECONDS 10
+#define FOLDER_MAX    40
 #define PROBE_US      100 /* between two attempts to connect */
 
 /* A member that connects until it is served, and tells when that was. */
@@ -33,7 +35,13 @@ static void probe(const struct broker *broker)
 
 bool broker_start(struct broker *broker, const struct peer *peer, double *ret_us)
 {
-    *broker = (struct broker){.peer = peer, .folder = "/tmp/busd-bench-XXXXXX"};
+    const char *parent = getenv("TMPDIR");
+
+    *broker = (struct broker){.peer = peer};
+    /* Sockets have short names. */
+    if (!parent || strlen(parent) > FOLDER_MAX)
+        parent = "/tmp";
+    snprintf(broker->folder, sizeof(broker->folder), "%s/busd-bench-XXXXXX", parent);
     crew_begin(false, 0);
     if (!mkdtemp(broker->folder)) {
         perror(broker->folder);

@@ -17,7 +17,7 @@
 #define SEATS_MAX    1024
 #define PUBLISHERS   64 /* at most: bits of a seat's `warm` */
 #define RESULTS_MAX  4
-#define CREW_STALLED 5 /* seconds without progress after which a measurement is given up */
+#define CREW_STALLED 3 /* seconds without progress after which a measurement is given up */
 
 /* What one receiver of events has got. A cache line each. */
 struct seat {

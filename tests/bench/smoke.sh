@@ -1,11 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Usage: smoke.sh BENCH. The benchmark works: it measures busd and the relay, for a
+# Usage: smoke.sh BENCH BUSD. The benchmark works: it measures busd and the relay, for a
 # few milliseconds each, and writes down what it found.
 set -eu
-bench=$1
+bench=$1 busd=$2
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
+export TMPDIR="$out"
 
 complain() {
     echo "$1"
@@ -40,9 +41,20 @@ done
 head -n 1 "$out/results.jsonl" | grep -q '"record":"run".*"kernel":.*"versions":' ||
     complain 'the first line does not tell the machine and the versions'
 grep -q '^call, one core, us  *[0-9]' "$out/table" || complain "no table: $(cat "$out/table")"
-for leftover in /tmp/busd-bench-*; do
-    [ ! -e "$leftover" ] || [ ! "$leftover" -nt "$out" ] || complain "$leftover was left behind"
+for leftover in "$out"/busd-bench-*; do
+    [ ! -e "$leftover" ] || complain "$leftover was left behind"
 done
+
+# Who drops events is told so: here a busd that lets hardly anything wait.
+cat >"$out/forgetful" <<END
+#!/bin/sh
+exec $busd "\$@" --limit queue_bytes=4096
+END
+chmod +x "$out/forgetful"
+BUSD=$out/forgetful "$bench" --peers busd --only events-1-1-1cpu --rounds 1 --seconds 0.02 \
+    --no-plots --out "$out/lost" >"$out/table" && complain 'lost events end well'
+grep -q '^  busd lost [1-9][0-9]* of [1-9][0-9]* deliveries$' "$out/table" ||
+    complain "lost events are not told: $(cat "$out/table")"
 
 "$bench" --peers nobody --out "$out" >/dev/null 2>&1 && complain 'a peer that does not exist passes'
 "$bench" --only nothing --peers relay --out "$out" --no-plots >/dev/null 2>&1 &&

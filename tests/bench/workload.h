@@ -55,6 +55,7 @@ struct workload {
     const char *axis;          /* a curve: what grows */
     size_t points[POINTS_MAX]; /* its values, up to a 0 */
     bool fresh;                /* wants a broker of its own that starts with it */
+    bool steady;               /* hardly varies: a short run measures it once */
     bool (*possible)(const struct workload *workload, const struct peer *peer);
 
     /* False: the board says why. `point` is 0 when it is no curve. With `fresh`, the
@@ -70,7 +71,7 @@ extern const size_t workloads_count;
 /* How long one measurement takes, in seconds. */
 extern double workload_seconds;
 
-/* Divides the curves' last points, so that a short run stays short. */
+/* What takes long is left out, or measured once. */
 extern bool workload_quick;
 
 /* A NUL-terminated body of `size` bytes; the caller's to free(). */
