@@ -9,6 +9,8 @@
 
 #include "busd/dispatch.h"
 #include "busd/driver.h"
+#include "busd/fatal.h"
+#include "busd/watch.h"
 #include "libbus/base/macros.h"
 #include "libbus/wire/sockio.h"
 
@@ -20,9 +22,19 @@ static void on_line(struct connection *connection, enum lines_result result,
     dispatch_line(peer_of_connection(connection), result, line);
 }
 
+/* Ends the peer because of an error, with the reason if it has not just left. */
+static void doom_by_error(struct peer *peer, const char *what, int error)
+{
+    fatal_check(hub_of(peer)->log, what, error);
+    if (error == 0 || error == -ECONNRESET || error == -EPIPE)
+        peer_doom(peer, NULL);
+    else
+        peer_doom(peer, "%s: %s", what, strerror(-error));
+}
+
 static void on_end(struct connection *connection, int error)
 {
-    peer_doom(peer_of_connection(connection), NULL);
+    doom_by_error(peer_of_connection(connection), "reading from it failed", error);
 }
 
 static void on_writable(struct connection *connection)
@@ -82,7 +94,8 @@ static void on_accept(struct listener *listener, int fd, void *userdata)
     log_write(broker->log, LOG_LEVEL_DEBUG, "%.*s connected: uid %" PRIu32 ", pid %d",
               SPAN_ARGS(peer_name(peer)), (uint32_t)peer->credentials.uid,
               (int)peer->credentials.pid);
-    driver_welcome(hub, peer);
+    if (!peer->doomed)
+        driver_welcome(hub, peer);
 }
 
 /* --------------------------------------------------------- once a turn */
@@ -112,8 +125,9 @@ static void flush(struct hub *hub, struct peer *peer)
     list_remove(&peer->dirty_link);
     if (peer->doomed)
         return;
-    if (connection_flush(&peer->connection) < 0)
-        peer_doom(peer, NULL);
+    int r = connection_flush(&peer->connection);
+    if (r < 0)
+        doom_by_error(peer, "writing to it failed", r);
     else if (peer->overflow)
         announce_overflow(hub, peer);
 }
@@ -227,7 +241,9 @@ int broker_init(struct broker *broker, struct log *log, const struct config *con
 
     *broker = (struct broker){.log = log, .armed = UINT64_MAX};
     list_init(&broker->listeners);
-    int r = uv_loop_init(&broker->loop);
+    int r = watch_init();
+    if (r == 0)
+        r = uv_loop_init(&broker->loop);
     if (r == 0) {
         r = hub_init(&broker->hub, log, &broker->loop, &handler, &config->limits);
         if (r < 0)
@@ -235,6 +251,7 @@ int broker_init(struct broker *broker, struct log *log, const struct config *con
     }
     if (r < 0) {
         log_write(log, LOG_LEVEL_ERROR, "cannot start: %s", strerror(-r));
+        watch_deinit();
         return r;
     }
     uv_timer_init(&broker->loop, &broker->deadline_timer);
@@ -242,9 +259,10 @@ int broker_init(struct broker *broker, struct log *log, const struct config *con
     uv_prepare_init(&broker->loop, &broker->prepare);
     uv_prepare_start(&broker->prepare, on_prepare);
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
-        uv_signal_init(&broker->loop, &broker->signals[i]);
         broker->signals[i].data = broker;
-        r = uv_signal_start(&broker->signals[i], on_signal, numbers[i]);
+        r = uv_signal_init(&broker->loop, &broker->signals[i]);
+        if (r == 0)
+            r = uv_signal_start(&broker->signals[i], on_signal, numbers[i]);
         if (r < 0) {
             log_write(log, LOG_LEVEL_ERROR, "cannot watch for signals: %s", uv_strerror(r));
             broker_deinit(broker);
@@ -282,10 +300,11 @@ void broker_deinit(struct broker *broker)
     for (size_t i = 0; i < ARRAY_SIZE(broker->signals); i++)
         if (broker->signals[i].loop)
             uv_close((uv_handle_t *)&broker->signals[i], NULL);
-    /* The handles' close callbacks, and what the closer still has in hand. */
+    /* The handles' close callbacks. */
     uv_run(&broker->loop, UV_RUN_DEFAULT);
     hub_deinit(&broker->hub);
     int r = uv_loop_close(&broker->loop);
     assert(r == 0);
     (void)r;
+    watch_deinit();
 }

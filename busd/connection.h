@@ -53,7 +53,10 @@ struct connection_shared {
     struct closer closer;
     char *buffer;    /* CONNECTION_BUFFER_SIZE and padding */
     uv_poll_t drain; /* of an epoll set, edge-triggered: sockets whose fds are unread */
-    int drain_fd;    /* -1 until the first one */
+    int drain_fd;
+    uv_timer_t retry; /* of the writes that the kernel had no memory for */
+    struct list retries;
+    unsigned retry_ms;
 };
 
 struct connection {
@@ -64,6 +67,7 @@ struct connection {
     bool stopped;    /* no more lines are taken */
     bool fds_unread; /* fds are in the socket, not known to be read */
     bool draining;   /* … and others wait for them in the queue */
+    struct list retry_link;
     struct lines lines;
     char *partial;
     size_t partial_size;
@@ -84,6 +88,9 @@ void connection_shared_deinit(struct connection_shared *shared);
 int connection_init(struct connection *connection, struct connection_shared *shared, int fd,
                     size_t message_bytes);
 
+/* Begins to read. 0 or -errno. */
+int connection_start(struct connection *connection);
+
 /* Reads once and hands the lines out. 1 if there was something, 0 if not or at the
  * end, -errno when the connection is dead. */
 int connection_read(struct connection *connection);
@@ -95,10 +102,12 @@ void connection_stop(struct connection *connection);
  * -errno when the connection is dead. */
 int connection_flush(struct connection *connection);
 
-/* Whether the last flush has left something because the peer does not read. */
+/* Whether the last flush has left something, because the peer does not read or the
+ * kernel has no memory. */
 static inline bool connection_is_blocked(const struct connection *connection)
 {
-    return connection->draining || connection->events & UV_WRITABLE;
+    return connection->draining || connection->events & UV_WRITABLE ||
+           !list_is_empty(&connection->retry_link);
 }
 
 /* Closes everything; `closed` is called once the memory may be freed. */

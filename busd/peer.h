@@ -77,7 +77,8 @@ struct peer {
 void peers_init(struct peers *peers);
 void peers_deinit(struct peers *peers); /* asserts that no peer is left */
 
-/* Takes the socket and the credentials, on success only. 0 or -errno. */
+/* Takes the socket and the credentials, on success only; the peer may be doomed from
+ * the start. 0 or -errno. */
 int peer_new(struct peers *peers, struct connection_shared *shared, int fd,
              struct credentials *credentials, size_t message_bytes, struct peer **ret_peer);
 

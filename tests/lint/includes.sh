@@ -4,7 +4,7 @@
 #
 #     main > broker > listener > dispatch > driver* > {announce answer} > deliver > hub
 #     > peer > connection > outq > {names topics calls monitor} > {config args}
-#     > {limits deadlines chunk closer credentials} > wire > base
+#     > {limits deadlines chunk closer credentials watch fatal} > wire > base
 #
 # for the library libbus/*.c > wire > base. Tools and examples see the public
 # headers and their own folder. Tests may include anything.
@@ -104,7 +104,7 @@ function check_order(kind, name) {
 
 BEGIN {
     base_rank = 3
-    count = split("limits,deadlines,chunk,closer,credentials config,args " \
+    count = split("limits,deadlines,chunk,closer,credentials,watch,fatal config,args " \
                   "names,topics,calls,monitor outq connection peer hub deliver announce,answer " \
                   "driver dispatch listener broker main", groups, " ")
     for (i = 1; i <= count; i++) {
