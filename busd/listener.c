@@ -7,19 +7,29 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "busd/fatal.h"
+#include "busd/watch.h"
 #include "libbus/base/macros.h"
 #include "libbus/wire/address.h"
+#include "libbus/wire/errors.h"
+#include "libbus/wire/sockio.h"
 
 #define BACKLOG          1024
 #define ACCEPTS_A_WAKE   16
 #define PAUSE_FIRST_MS   10
 #define PAUSE_LONGEST_MS 1000
+/* File descriptors that no connection gets, for what those there are send each other:
+ * so many, but no more than this part of the limit. */
+#define SPARED_FDS  32
+#define SPARED_PART 8
 
 static void on_readable(uv_poll_t *poll, int status, int events);
+static void pause_accepting(struct listener *listener, int error);
 
 static int fail(struct log *log, int error, const char *address, const char *why)
 {
@@ -91,7 +101,7 @@ static int bind_address(struct listener *listener, const struct address *address
     if (address->path) {
         listener->path = strdup(address->path);
         if (!listener->path || asprintf(&listener->lock_path, "%s.lock", address->path) < 0)
-            return -ENOMEM;
+            return fail(listener->log, -ENOMEM, text, strerror(ENOMEM));
         int r = take_lock(listener, text);
         if (r == 0)
             r = remove_stale(listener, address, text);
@@ -142,20 +152,52 @@ static void on_pause_over(uv_timer_t *timer)
 {
     struct listener *listener = CONTAINER_OF(timer, struct listener, pause);
 
-    uv_poll_start(&listener->poll, UV_READABLE, on_readable);
+    if (listener->reserve_fd < 0)
+        listener->reserve_fd = open_reserve();
+    int r = watch_start(&listener->poll, UV_READABLE, on_readable);
+    if (r < 0)
+        pause_accepting(listener, -r);
 }
 
-/* There is nothing left to accept with: sheds one client with the reserve, and looks
- * again later instead of spinning. */
+/* Whether the file descriptor is among those to be spared. */
+static bool is_spared(int fd)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return false;
+    return (rlim_t)fd >= limit.rlim_cur - MIN(limit.rlim_cur / SPARED_PART, (rlim_t)SPARED_FDS);
+}
+
+/* Lets one that waits know why it cannot be served, rather than hang. */
+static void shed(int fd)
+{
+    char line[160];
+    int size = snprintf(line, sizeof(line),
+                        "{\"sender\":\"bus\",\"type\":\"error\",\"error\":\"%s\",\"message\":"
+                        "\"the bus has no file descriptors left\"}\n",
+                        wire_error_name(WIRE_LIMIT_EXCEEDED));
+    struct iovec iov = {line, (size_t)size};
+
+    /* One that has left already needs no reason. */
+    sockio_send(fd, &iov, 1, NULL);
+    close(fd);
+}
+
+static void shed_with_reserve(struct listener *listener)
+{
+    if (listener->reserve_fd < 0)
+        return;
+    close(TAKE_FD(listener->reserve_fd));
+    int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd >= 0)
+        shed(fd);
+    listener->reserve_fd = open_reserve();
+}
+
+/* Accepting goes on later, so that it does not spin meanwhile. */
 static void pause_accepting(struct listener *listener, int error)
 {
-    if (error == EMFILE && listener->reserve_fd >= 0) {
-        close(TAKE_FD(listener->reserve_fd));
-        int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC);
-        if (fd >= 0)
-            close(fd);
-        listener->reserve_fd = open_reserve();
-    }
     listener->pause_ms =
         MIN(MAX(listener->pause_ms * 2, (unsigned)PAUSE_FIRST_MS), (unsigned)PAUSE_LONGEST_MS);
     log_limited(listener->log, LOG_LEVEL_WARNING, "cannot accept a connection: %s; pausing %u ms",
@@ -170,15 +212,24 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 
     for (int i = 0; i < ACCEPTS_A_WAKE; i++) {
         int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd >= 0) {
-            listener->pause_ms = 0;
-            listener->accept(listener, fd, listener->userdata);
-        } else if (errno == EAGAIN) {
+        int error = fd < 0 ? errno : 0;
+        if (error == EINTR || error == ECONNABORTED)
+            continue;
+        if (error == EAGAIN)
             return;
-        } else if (errno != EINTR && errno != ECONNABORTED) {
-            pause_accepting(listener, errno);
+        fatal_check(listener->log, "accepting a connection", error);
+        if (error == EMFILE || error == ENFILE)
+            shed_with_reserve(listener);
+        if (fd >= 0 && is_spared(fd)) {
+            shed(fd);
+            error = EMFILE;
+        }
+        if (error != 0) {
+            pause_accepting(listener, error);
             return;
         }
+        listener->pause_ms = 0;
+        listener->accept(listener, fd, listener->userdata);
     }
 }
 
@@ -228,7 +279,7 @@ int listener_new(uv_loop_t *loop, struct log *log, const struct listener_options
 
     struct listener *listener = malloc(sizeof(*listener));
     if (!listener)
-        return -ENOMEM;
+        return fail(log, -ENOMEM, text, strerror(ENOMEM));
     *listener = (struct listener){.fd = -1,
                                   .lock_fd = -1,
                                   .reserve_fd = open_reserve(),
@@ -238,17 +289,20 @@ int listener_new(uv_loop_t *loop, struct log *log, const struct listener_options
     list_init(&listener->link);
     r = address.fd >= 0 ? adopt(listener, address.fd, text)
                         : bind_address(listener, &address, options);
-    if (r == 0)
-        r = uv_poll_init(loop, &listener->poll, listener->fd);
     if (r < 0) {
         listener_free(listener);
         return r;
+    }
+    r = uv_poll_init(loop, &listener->poll, listener->fd);
+    if (r < 0) {
+        listener_free(listener);
+        return fail(log, r, text, uv_strerror(r));
     }
     uv_timer_init(loop, &listener->pause);
     listener->poll.data = listener;
     listener->pause.data = listener;
     listener->open_handles = 2;
-    r = uv_poll_start(&listener->poll, UV_READABLE, on_readable);
+    r = watch_start(&listener->poll, UV_READABLE, on_readable);
     if (r < 0) {
         listener_close(listener);
         return fail(log, r, text, uv_strerror(r));
