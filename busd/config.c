@@ -79,7 +79,8 @@ bool config_read(struct config *config, const char *path, char reason[CONFIG_REA
             snprintf(reason, CONFIG_REASON_SIZE, "%s:%d:%d: %s", path, error.line, error.column,
                      error.text);
         else
-            snprintf(reason, CONFIG_REASON_SIZE, "%s: %s", path, error.text);
+            snprintf(reason, CONFIG_REASON_SIZE, "%s: %s", path,
+                     error.text[0] ? error.text : strerror(ENOMEM));
         return false;
     }
     bool right = json_is_object(tree);

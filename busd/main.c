@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -173,8 +174,10 @@ static char *default_address(struct log *log, bool system)
     }
     int r = system ? asprintf(&address, "unix:%s", ADDRESS_SYSTEM)
                    : asprintf(&address, "unix:%s/%s", runtime, ADDRESS_USER_PATH);
-    if (r < 0)
+    if (r < 0) {
+        log_write(log, LOG_LEVEL_ERROR, "cannot start: %s", strerror(ENOMEM));
         return NULL;
+    }
 
     char *folder = address + strlen("unix:");
     char *slash = strrchr(folder, '/');
@@ -236,8 +239,10 @@ int main(int argc, char **argv)
     struct log log;
 
     CLEANUP(cleanup_free) const char **addresses = calloc((size_t)argc, sizeof(*addresses));
-    if (!addresses)
+    if (!addresses) {
+        fputs("busd: cannot start: there is no memory\n", stderr);
         return EXIT_FAILURE;
+    }
     options.addresses = addresses;
     parse_options(&options, argc, argv);
     if (options.check_config) {
@@ -248,6 +253,9 @@ int main(int argc, char **argv)
     log_init(&log, options.level);
     signal(SIGPIPE, SIG_IGN);
     raise_file_limit(&log);
+    /* Now, and not with the first message, when there may be no file descriptor left
+     * for reading good randomness. */
+    json_object_seed(0);
     if (broker_init(&broker, &log, &options.config) < 0)
         return EXIT_FAILURE;
     bool listening = listen_all(&broker, &options);
