@@ -171,16 +171,12 @@ void busd_kill(struct busd *busd)
     clean_up(busd);
 }
 
-/* The epoll set for receivers of fds is made when the first one has to wait, and
- * kept: it alone may come on top. */
-#define KEPT_MAX 1
-
 bool busd_fds_are_back(const struct busd *busd, unsigned more)
 {
     uint64_t end = process_now() + BACK_MS;
     unsigned now;
 
-    while ((now = process_open_fds(busd->pid)) > busd->fds + more + KEPT_MAX) {
+    while ((now = process_open_fds(busd->pid)) > busd->fds + more) {
         if (process_now() >= end) {
             fprintf(stderr, "busd has %u file descriptors open instead of %u:\n", now,
                     busd->fds + more);
