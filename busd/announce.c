@@ -2,6 +2,7 @@
 #include "busd/announce.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "libbus/base/macros.h"
@@ -33,6 +34,24 @@ static bool is_heard(const struct hub *hub)
     return hub->topics.count_broker > 0 || !list_is_empty(&hub->monitors.watchers);
 }
 
+static bool has_subscription(const struct peer *peer, struct span topic)
+{
+    LIST_FOREACH (node, &peer->subscriber.subscriptions)
+        if (grammar_matches(LIST_ENTRY(node, struct subscription, by_subscriber)->pattern, topic))
+            return true;
+    return false;
+}
+
+/* There is no memory for an event of the broker's: its subscribers get notice. */
+static void lose_event(struct hub *hub, struct span topic)
+{
+    LIST_FOREACH (node, &hub->peers.all) {
+        struct peer *peer = LIST_ENTRY(node, struct peer, link);
+        if (!peer->doomed && has_subscription(peer, topic))
+            deliver_lost(hub, peer, topic);
+    }
+}
+
 void announce(struct hub *hub, struct span topic, struct span body)
 {
     struct text *text = hub_text(hub);
@@ -41,8 +60,7 @@ void announce(struct hub *hub, struct span topic, struct span body)
         return;
     write_event(text, topic, body, false);
     if (text->failed || deliver_text_event(hub, topic, text_span(text)) < 0)
-        log_limited(hub->log, LOG_LEVEL_ERROR, "out of memory: nobody is told about %.*s",
-                    SPAN_ARGS(topic));
+        lose_event(hub, topic);
 }
 
 void announce_name_body(struct text *text, struct span owner, struct span old)
@@ -73,32 +91,41 @@ static struct span owner_name(struct name_owner *owner)
     return owner ? peer_name(peer_of_owner(owner)) : (struct span){0};
 }
 
+/* Announces what is in the text, unless there was no memory for it. */
+static void announce_text(struct hub *hub, struct span topic, const struct text *body)
+{
+    if (body->failed)
+        lose_event(hub, topic);
+    else
+        announce(hub, topic, text_span(body));
+}
+
 void announce_name_change(struct hub *hub, const struct name_change *change)
 {
-    CLEANUP(text_deinit) struct text topic = TEXT_INIT;
     CLEANUP(text_deinit) struct text body = TEXT_INIT;
+    char topic[GRAMMAR_NAME_MAX + 1];
 
     if (change->before == change->after || !is_heard(hub))
         return;
-    text_append_string(&topic, "bus.name.");
-    text_append(&topic, change->text, change->size);
+    size_t size =
+        (size_t)snprintf(topic, sizeof(topic), "bus.name.%.*s", (int)change->size, change->text);
     announce_name_body(&body, owner_name(change->after), owner_name(change->before));
-    announce(hub, text_span(&topic), text_span(&body));
+    announce_text(hub, (struct span){topic, size}, &body);
 }
 
 void announce_peer_change(struct hub *hub, const struct peer *peer, bool gone)
 {
-    CLEANUP(text_deinit) struct text topic = TEXT_INIT;
     CLEANUP(text_deinit) struct text body = TEXT_INIT;
+    char topic[GRAMMAR_NAME_MAX + 1];
 
     if (!is_heard(hub))
         return;
-    text_printf(&topic, "bus.peer.%" PRIu64, peer->id);
+    size_t size = (size_t)snprintf(topic, sizeof(topic), "bus.peer.%" PRIu64, peer->id);
     if (gone)
         text_append_string(&body, "null");
     else
         announce_peer_body(&body, peer);
-    announce(hub, text_span(&topic), text_span(&body));
+    announce_text(hub, (struct span){topic, size}, &body);
 }
 
 void announce_overflow(struct hub *hub, struct peer *receiver)
@@ -112,6 +139,10 @@ void announce_overflow(struct hub *hub, struct peer *receiver)
     text_printf(&body, "{\"lost\":%" PRIu64 ",\"first\":\"%.*s\",\"last\":\"%.*s\",\"since\":%.3f}",
                 overflow->lost, overflow->first_size, overflow->first, overflow->last_size,
                 overflow->last, overflow->since);
+    if (body.failed) {
+        peer_doom(receiver, "out of memory for its notices");
+        return;
+    }
     receiver->overflow = NULL;
     free(overflow);
     announce_to(hub, receiver, SPAN("bus.overflow"), text_span(&body), false);

@@ -163,6 +163,8 @@ static bool read_tree(struct args *args, unsigned takes, unsigned needs,
     return true;
 }
 
+static const char no_memory[] = "the bus is out of memory";
+
 int args_parse(struct args *ret_args, struct span body, unsigned takes, unsigned needs,
                char reason[ARGS_REASON_SIZE])
 {
@@ -175,13 +177,17 @@ int args_parse(struct args *ret_args, struct span body, unsigned takes, unsigned
     if (!args.tree) {
         /* The scanner has passed it: what is left is a duplicate key, a number too
          * large for 64 bits or \u0000. */
-        snprintf(reason, ARGS_REASON_SIZE, "%s",
-                 body.size > 0 ? error.text : "there is no memory for them");
-        return WIRE_INVALID_ARGUMENTS;
+        bool memory = body.size == 0 || json_error_code(&error) == json_error_out_of_memory;
+        snprintf(reason, ARGS_REASON_SIZE, "%s", memory ? no_memory : error.text);
+        return memory ? WIRE_LIMIT_EXCEEDED : WIRE_INVALID_ARGUMENTS;
     }
     if (json_is_null(args.tree)) {
         json_decref(args.tree);
         args.tree = json_object();
+        if (!args.tree) {
+            snprintf(reason, ARGS_REASON_SIZE, "%s", no_memory);
+            return WIRE_LIMIT_EXCEEDED;
+        }
     }
     if (!json_is_object(args.tree))
         snprintf(reason, ARGS_REASON_SIZE, "the body must be an object");

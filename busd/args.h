@@ -57,8 +57,9 @@ struct args {
 
 #define ARGS_REASON_SIZE 512
 
-/* `body` is JSON text, empty for none. 0, or WIRE_INVALID_ARGUMENTS with a sentence in
- * `reason`. The caller owns the result: args_deinit(). */
+/* `body` is JSON text, empty for none. 0, or with a sentence in `reason`
+ * WIRE_INVALID_ARGUMENTS, or WIRE_LIMIT_EXCEEDED if there is no memory for them. The caller owns
+ * the result: args_deinit(). */
 int args_parse(struct args *ret_args, struct span body, unsigned takes, unsigned needs,
                char reason[ARGS_REASON_SIZE]);
 void args_deinit(struct args *args);

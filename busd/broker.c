@@ -12,8 +12,10 @@
 
 #include "busd/dispatch.h"
 #include "busd/driver.h"
+#include "busd/fatal.h"
 #include "busd/patience.h"
 #include "busd/revoke.h"
+#include "busd/watch.h"
 #include "libbus/base/macros.h"
 #include "libbus/wire/address.h"
 #include "libbus/wire/sockio.h"
@@ -31,12 +33,13 @@ static void on_line(struct connection *connection, enum lines_result result,
 
 /* Ends a client whose socket does not work any more. That the other side is closed is
  * its own doing, and needs no words. */
-static void lose(struct peer *peer, int error)
+static void lose(struct peer *peer, const char *what, int error)
 {
+    fatal_check(hub_of(peer)->log, what, error);
     if (error == 0 || error == -ECONNRESET || error == -EPIPE)
         peer_doom(peer, NULL);
     else
-        peer_doom(peer, "its socket failed: %s", strerror(-error));
+        peer_doom(peer, "%s: %s", what, strerror(-error));
 }
 
 static void on_end(struct connection *connection, int error)
@@ -45,7 +48,7 @@ static void on_end(struct connection *connection, int error)
         peer_doom(peer_of_connection(connection),
                   "its file descriptors are out of step with its lines");
     else
-        lose(peer_of_connection(connection), error);
+        lose(peer_of_connection(connection), "reading from it failed", error);
 }
 
 static void on_writable(struct connection *connection)
@@ -204,6 +207,8 @@ static void on_accept(struct listener *listener, int fd, void *userdata)
     }
     struct log_subject subject = peer_subject(peer);
     log_about(broker->log, LOG_LEVEL_DEBUG, &subject, "connected", NULL);
+    if (peer->doomed)
+        return;
     patience_await_message(hub, peer);
     driver_welcome(hub, peer);
 }
@@ -252,7 +257,7 @@ static unsigned flush(struct hub *hub, struct peer *peer)
         return 0;
     int r = connection_flush(&peer->connection);
     if (r < 0)
-        lose(peer, r);
+        lose(peer, "writing to it failed", r);
     else if (peer->overflow)
         announce_overflow(hub, peer);
     patience_await_reading(hub, peer);
@@ -613,7 +618,9 @@ int broker_init(struct broker *broker, struct log *log, const struct config_sour
     *broker = (struct broker){.log = log, .armed = UINT64_MAX, .source = source, .config = *config};
     *config = (struct config){0};
     list_init(&broker->listeners);
-    int r = uv_loop_init(&broker->loop);
+    int r = watch_init();
+    if (r == 0)
+        r = uv_loop_init(&broker->loop);
     if (r == 0) {
         r = hub_init(&broker->hub, log, &broker->loop, &handler, &broker->config.limits);
         if (r < 0)
@@ -621,6 +628,7 @@ int broker_init(struct broker *broker, struct log *log, const struct config_sour
     }
     if (r < 0) {
         log_write(log, LOG_LEVEL_ERROR, "cannot start: %s", strerror(-r));
+        watch_deinit();
         config_deinit(&broker->config);
         return r;
     }
@@ -630,9 +638,10 @@ int broker_init(struct broker *broker, struct log *log, const struct config_sour
     uv_prepare_init(&broker->loop, &broker->prepare);
     uv_prepare_start(&broker->prepare, on_prepare);
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
-        uv_signal_init(&broker->loop, &broker->signals[i]);
         broker->signals[i].data = broker;
-        r = uv_signal_start(&broker->signals[i], on_signal, numbers[i]);
+        r = uv_signal_init(&broker->loop, &broker->signals[i]);
+        if (r == 0)
+            r = uv_signal_start(&broker->signals[i], on_signal, numbers[i]);
         if (r < 0) {
             log_write(log, LOG_LEVEL_ERROR, "cannot watch for signals: %s", uv_strerror(r));
             broker_deinit(broker);
@@ -656,33 +665,13 @@ int broker_listen(struct broker *broker, const struct config_listener *wanted,
     return r;
 }
 
-struct errand {
-    uv_work_t work;
-    bool done;
-};
-
-static void do_nothing(uv_work_t *work)
-{
-}
-
-static void on_errand_done(uv_work_t *work, int status)
-{
-    CONTAINER_OF(work, struct errand, work)->done = true;
-}
-
-/* The first piece of work makes libuv start its threads, and wait until they run. */
 int broker_start_threads(struct broker *broker)
 {
-    struct errand errand = {.done = false};
+    int r = closer_start(&broker->hub.shared.closer);
 
-    int r = uv_queue_work(&broker->loop, &errand.work, do_nothing, on_errand_done);
-    if (r < 0) {
-        log_write(broker->log, LOG_LEVEL_ERROR, "cannot start threads: %s", uv_strerror(r));
-        return r;
-    }
-    while (!errand.done)
-        uv_run(&broker->loop, UV_RUN_ONCE);
-    return 0;
+    if (r < 0)
+        log_write(broker->log, LOG_LEVEL_ERROR, "cannot start threads: %s", strerror(-r));
+    return r;
 }
 
 void broker_run(struct broker *broker)
@@ -704,11 +693,12 @@ void broker_deinit(struct broker *broker)
     for (size_t i = 0; i < ARRAY_SIZE(broker->signals); i++)
         if (broker->signals[i].loop)
             uv_close((uv_handle_t *)&broker->signals[i], NULL);
-    /* The handles' close callbacks, and what the closer still has in hand. */
+    /* The handles' close callbacks. */
     uv_run(&broker->loop, UV_RUN_DEFAULT);
     hub_deinit(&broker->hub);
     config_deinit(&broker->config);
     int r = uv_loop_close(&broker->loop);
     assert(r == 0);
     (void)r;
+    watch_deinit();
 }

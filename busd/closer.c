@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 #include "busd/closer.h"
 
+#include <signal.h>
 #include <unistd.h>
 
-void closer_init(struct closer *closer, uv_loop_t *loop)
+/* It closes and frees, and needs next to no stack for that. */
+#define STACK_SIZE (256u * 1024)
+
+void closer_init(struct closer *closer)
 {
-    *closer = (struct closer){.loop = loop};
+    *closer = (struct closer){0};
+    pthread_mutex_init(&closer->mutex, NULL);
+    pthread_cond_init(&closer->changed, NULL);
     list_init(&closer->waiting);
-    list_init(&closer->closing);
 }
 
 static void destroy_all(struct list *list)
@@ -18,44 +23,80 @@ static void destroy_all(struct list *list)
     }
 }
 
+static void *run(void *userdata)
+{
+    struct closer *closer = userdata;
+    struct list closing;
+    bool leaving;
+
+    list_init(&closing);
+    pthread_mutex_lock(&closer->mutex);
+    closer->ready = true;
+    pthread_cond_broadcast(&closer->changed);
+    pthread_mutex_unlock(&closer->mutex);
+    do {
+        pthread_mutex_lock(&closer->mutex);
+        while (list_is_empty(&closer->waiting) && !closer->leaving)
+            pthread_cond_wait(&closer->changed, &closer->mutex);
+        list_splice(&closing, &closer->waiting);
+        leaving = closer->leaving;
+        pthread_mutex_unlock(&closer->mutex);
+        destroy_all(&closing);
+    } while (!leaving);
+    return NULL;
+}
+
+/* Signals are the loop's. */
+int closer_start(struct closer *closer)
+{
+    pthread_attr_t attributes;
+    sigset_t all, before;
+
+    if (closer->running)
+        return 0;
+    int r = pthread_attr_init(&attributes);
+    if (r != 0)
+        return -r;
+    pthread_attr_setstacksize(&attributes, STACK_SIZE);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    r = pthread_create(&closer->thread, &attributes, run, closer);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    if (r != 0)
+        return -r;
+    closer->running = true;
+    pthread_mutex_lock(&closer->mutex);
+    while (!closer->ready)
+        pthread_cond_wait(&closer->changed, &closer->mutex);
+    pthread_mutex_unlock(&closer->mutex);
+    return 0;
+}
+
 void closer_deinit(struct closer *closer)
 {
-    destroy_all(&closer->waiting);
-}
-
-/* On the thread: nobody else touches `closing` while busy. */
-static void on_work(uv_work_t *work)
-{
-    destroy_all(&CONTAINER_OF(work, struct closer, work)->closing);
-}
-
-static void start(struct closer *closer);
-
-static void on_done(uv_work_t *work, int status)
-{
-    struct closer *closer = CONTAINER_OF(work, struct closer, work);
-
-    closer->busy = false;
-    if (!list_is_empty(&closer->waiting))
-        start(closer);
-}
-
-static void start(struct closer *closer)
-{
-    list_splice(&closer->closing, &closer->waiting);
-    closer->busy = true;
-    if (uv_queue_work(closer->loop, &closer->work, on_work, on_done) < 0) {
-        closer->busy = false;
-        destroy_all(&closer->closing);
+    if (closer->running) {
+        pthread_mutex_lock(&closer->mutex);
+        closer->leaving = true;
+        pthread_cond_signal(&closer->changed);
+        pthread_mutex_unlock(&closer->mutex);
+        pthread_join(closer->thread, NULL);
     }
+    pthread_cond_destroy(&closer->changed);
+    pthread_mutex_destroy(&closer->mutex);
 }
 
 void closer_take(struct closer *closer, struct fds *fds)
 {
     list_remove(&fds->link);
+    if (closer_start(closer) < 0) {
+        fds_destroy(fds);
+        return;
+    }
+    pthread_mutex_lock(&closer->mutex);
     list_append(&closer->waiting, &fds->link);
-    if (!closer->busy)
-        start(closer);
+    pthread_cond_signal(&closer->changed);
+    pthread_mutex_unlock(&closer->mutex);
 }
 
 void closer_take_fd(struct closer *closer, int fd)

@@ -1,30 +1,38 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Closes file descriptors off the loop, on a thread of libuv's pool, because
- * close(2) can block for as long as a FUSE or NFS server, or a lingering socket,
- * likes. Used for whatever clients have passed, and for their sockets, which may
- * hold more of it.
+ * Closes file descriptors off the loop, on a thread of its own, because close(2) can
+ * block for as long as a FUSE or NFS server, or a lingering socket, likes. Used for
+ * whatever clients have passed, and for their sockets, which may hold more of it.
+ *
+ * The thread begins with the first file descriptor. If it cannot (libuv's pool would
+ * abort then), that one is closed on the spot, and the next one tries again.
  */
 #ifndef BUSD_CLOSER_H
 #define BUSD_CLOSER_H
 
+#include <pthread.h>
 #include <stdbool.h>
-#include <uv.h>
 
 #include "libbus/base/list.h"
 #include "libbus/wire/fdqueue.h"
 
 struct closer {
-    uv_loop_t *loop;
-    uv_work_t work;
-    struct list waiting; /* struct fds to be closed next … */
-    struct list closing; /* … and those in the thread's hands */
-    bool busy;
+    pthread_t thread;
+    bool running; /* there is a thread */
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    struct list waiting; /* struct fds; with the mutex, like … */
+    bool ready;          /* … whether the thread has begun … */
+    bool leaving;        /* … and whether it is to end */
 };
 
-void closer_init(struct closer *closer, uv_loop_t *loop);
+void closer_init(struct closer *closer);
 
-/* Closes on the spot what the thread has not been given yet. Not while busy. */
+/* Starts the thread, which otherwise begins with the first file descriptor, and waits
+ * until it runs. 0 or -errno. */
+int closer_start(struct closer *closer);
+
+/* Waits until everything is closed. */
 void closer_deinit(struct closer *closer);
 
 /* Takes the set: whatever its references, it is closed. */

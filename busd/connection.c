@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "busd/watch.h"
 #include "libbus/base/macros.h"
 #include "libbus/wire/scan.h"
 #include "libbus/wire/sockio.h"
@@ -15,7 +16,29 @@
 /* An own buffer of this size is kept while no line is unfinished. */
 #define PARTIAL_KEEP 512
 
+/* How long a write is put off when the kernel has no memory for it: at first, and at
+ * most. */
+#define RETRY_FIRST_MS   10
+#define RETRY_LONGEST_MS 1000
+
 static void on_poll(uv_poll_t *poll, int status, int events);
+static void on_drain(uv_poll_t *poll, int status, int events);
+
+/* The epoll set is there from the beginning, so that no client's message depends on
+ * whether it can be made. */
+static int start_drain(struct connection_shared *shared)
+{
+    int fd = epoll_create1(EPOLL_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int r = uv_poll_init(shared->loop, &shared->drain, fd);
+    if (r < 0) {
+        close(fd);
+        return r;
+    }
+    shared->drain_fd = fd;
+    return watch_start(&shared->drain, UV_READABLE, on_drain);
+}
 
 int connection_shared_init(struct connection_shared *shared, uv_loop_t *loop,
                            const struct connection_handler *handler)
@@ -27,12 +50,21 @@ int connection_shared_init(struct connection_shared *shared, uv_loop_t *loop,
     list_init(&shared->fresh);
     list_init(&shared->backlog);
     outq_pool_init(&shared->pool);
-    closer_init(&shared->closer, loop);
-    return 0;
+    closer_init(&shared->closer);
+    list_init(&shared->retries);
+    uv_timer_init(loop, &shared->retry);
+    int r = start_drain(shared);
+    if (r < 0) {
+        connection_shared_close(shared);
+        uv_run(loop, UV_RUN_DEFAULT);
+        connection_shared_deinit(shared);
+    }
+    return r;
 }
 
 void connection_shared_close(struct connection_shared *shared)
 {
+    uv_close((uv_handle_t *)&shared->retry, NULL);
     if (shared->drain_fd < 0)
         return;
     uv_close((uv_handle_t *)&shared->drain, NULL);
@@ -50,10 +82,9 @@ static int set_events(struct connection *connection, int events)
 {
     if (connection->events == events)
         return 0;
-    int r = events ? uv_poll_start(&connection->poll, events, on_poll)
-                   : uv_poll_stop(&connection->poll);
-    if (r == 0)
-        connection->events = events;
+    int r =
+        events ? watch_start(&connection->poll, events, on_poll) : uv_poll_stop(&connection->poll);
+    connection->events = r == 0 ? events : 0;
     return r;
 }
 
@@ -64,12 +95,18 @@ int connection_init(struct connection *connection, struct connection_shared *sha
     list_init(&connection->waiting);
     charge_init(&connection->bytes, user, QUOTA_BYTES);
     charge_init(&connection->fds, user, QUOTA_FDS);
+    list_init(&connection->retry_link);
     int r = uv_poll_init(shared->loop, &connection->poll, fd);
     if (r < 0)
         return r;
     lines_init(&connection->lines, message_bytes);
     fdqueue_init(&connection->fdqueue);
     outq_init(&connection->outq);
+    return 0;
+}
+
+int connection_start(struct connection *connection)
+{
     return set_events(connection, UV_READABLE);
 }
 
@@ -422,20 +459,6 @@ static void on_drain(uv_poll_t *poll, int status, int events)
     }
 }
 
-static int start_drain(struct connection_shared *shared)
-{
-    int fd = epoll_create1(EPOLL_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    int r = uv_poll_init(shared->loop, &shared->drain, fd);
-    if (r < 0) {
-        close(fd);
-        return r;
-    }
-    shared->drain_fd = fd;
-    return uv_poll_start(&shared->drain, UV_READABLE, on_drain);
-}
-
 /* Waits until the receiver has read the fds in its socket. Edge-triggered, because
  * a writable socket would be reported for ever: each read of the receiver is an
  * edge. */
@@ -446,11 +469,6 @@ static int wait_for_drain(struct connection *connection)
 
     if (connection->draining)
         return 0;
-    if (shared->drain_fd < 0) {
-        int r = start_drain(shared);
-        if (r < 0)
-            return r;
-    }
     if (epoll_ctl(shared->drain_fd, EPOLL_CTL_ADD, connection->fd, &event) < 0)
         return -errno;
     connection->draining = true;
@@ -468,6 +486,40 @@ static bool must_drain(struct connection *connection)
 bool connection_await_fds(struct connection *connection)
 {
     return connection->fds_unread > 0 && wait_for_drain(connection) == 0;
+}
+
+static void on_retry(uv_timer_t *timer)
+{
+    struct connection_shared *shared = CONTAINER_OF(timer, struct connection_shared, retry);
+
+    LIST_FOREACH_SAFE (node, &shared->retries) {
+        list_remove(node);
+        shared->handler->writable(LIST_ENTRY(node, struct connection, retry_link));
+    }
+}
+
+/* Flushes again later: the socket would be writable all the while, and the loop would
+ * spin. */
+static int put_off(struct connection *connection)
+{
+    struct connection_shared *shared = connection->shared;
+
+    if (!uv_is_active((uv_handle_t *)&shared->retry)) {
+        shared->retry_ms =
+            MIN(MAX(shared->retry_ms * 2, (unsigned)RETRY_FIRST_MS), (unsigned)RETRY_LONGEST_MS);
+        uv_timer_start(&shared->retry, on_retry, shared->retry_ms, 0);
+    }
+    if (list_is_empty(&connection->retry_link))
+        list_append(&shared->retries, &connection->retry_link);
+    outq_settle(&connection->outq);
+    return set_events(connection, connection->events & ~UV_WRITABLE);
+}
+
+/* The kernel has no room for fds in flight (ETOOMANYREFS), or will not pass these on
+ * (EPERM): that is this message's end, and nobody else's. */
+static bool is_refusal(ssize_t error)
+{
+    return error == -ETOOMANYREFS || error == -EPERM;
 }
 
 static void refuse_first(struct connection *connection)
@@ -491,16 +543,17 @@ static int write_queue(struct connection *connection)
         size_t size = 0;
 
         if (fds && must_drain(connection)) {
-            int r = wait_for_drain(connection);
-            if (r < 0)
-                return r;
+            if (wait_for_drain(connection) < 0) {
+                refuse_first(connection);
+                continue;
+            }
             outq_settle(outq);
             return set_events(connection, connection->events & ~UV_WRITABLE);
         }
         for (size_t i = 0; i < count; i++)
             size += iov[i].iov_len;
         ssize_t n = sockio_send(connection->fd, iov, count, fds);
-        if (n == -ETOOMANYREFS && fds) {
+        if (fds && is_refusal(n)) {
             refuse_first(connection);
             continue;
         }
@@ -509,11 +562,15 @@ static int write_queue(struct connection *connection)
             outq_deinit(outq, &connection->shared->pool);
             return set_events(connection, connection->events & ~UV_WRITABLE);
         }
-        if (n == -EAGAIN || n == -ENOBUFS || n == -ENOMEM)
+        if (n == -ENOBUFS || n == -ENOMEM)
+            return put_off(connection);
+        if (n == -EAGAIN)
             n = 0;
         if (n < 0)
             return (int)n;
         if (n > 0) {
+            list_remove(&connection->retry_link);
+            connection->shared->retry_ms = 0;
             connection->fds_unread += fds ? fds->count : 0;
             connection->wrote_at = uv_now(connection->shared->loop);
             connection->bytes_sent += (uint64_t)n;
@@ -547,6 +604,7 @@ void connection_close(struct connection *connection, uv_close_cb closed)
     struct connection_shared *shared = connection->shared;
 
     connection->stopped = true;
+    list_remove(&connection->retry_link);
     if (connection->draining)
         epoll_ctl(shared->drain_fd, EPOLL_CTL_DEL, connection->fd, NULL);
     outq_deinit(&connection->outq, &shared->pool);

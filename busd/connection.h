@@ -74,7 +74,10 @@ struct connection_shared {
     struct closer closer;
     char *buffer;    /* CONNECTION_BUFFER_SIZE and padding */
     uv_poll_t drain; /* of an epoll set, edge-triggered: sockets whose fds are unread */
-    int drain_fd;    /* -1 until the first one */
+    int drain_fd;
+    uv_timer_t retry; /* of the writes that the kernel had no memory for */
+    struct list retries;
+    unsigned retry_ms;
     uint64_t turn;
     unsigned effort;     /* for the connection whose lines are taken */
     struct list fresh;   /* struct connection.waiting: to be read from … */
@@ -96,6 +99,7 @@ struct connection {
     struct list waiting; /* for a turn: in one of the lists of what is shared */
     uint64_t read_at;    /* milliseconds on the loop's clock: bytes came last … */
     uint64_t wrote_at;   /* … and went last */
+    struct list retry_link;
     struct charge bytes;
     struct charge fds;
     struct lines lines;
@@ -117,6 +121,9 @@ void connection_shared_deinit(struct connection_shared *shared);
 /* Takes the socket, on success only. The user is borrowed. 0 or -errno. */
 int connection_init(struct connection *connection, struct connection_shared *shared, int fd,
                     struct quota_user *user, size_t message_bytes);
+
+/* Begins to read. 0 or -errno. */
+int connection_start(struct connection *connection);
 
 /* Reads once and hands the lines out. 1 if there was something, 0 if not or at the
  * end, -errno when the connection is dead. */
@@ -141,10 +148,12 @@ void connection_stop(struct connection *connection);
  * 0, or -errno when the connection is dead. */
 int connection_flush(struct connection *connection);
 
-/* Whether the last flush has left something because the peer does not read. */
+/* Whether the last flush has left something, because the peer does not read or the
+ * kernel has no memory. */
 static inline bool connection_is_blocked(const struct connection *connection)
 {
-    return connection->draining || connection->events & UV_WRITABLE;
+    return connection->draining || connection->events & UV_WRITABLE ||
+           !list_is_empty(&connection->retry_link);
 }
 
 /* The bytes held for it: what waits to be written, and a long unfinished line. */

@@ -238,6 +238,12 @@ struct route *deliver_route(struct hub *hub, struct span topic)
     return route;
 }
 
+/* Room for the receivers, for those who want to know who they were. */
+static struct peer **new_receivers(const struct route *route)
+{
+    return malloc((route->count + 1) * sizeof(struct peer *));
+}
+
 void deliver_event(struct hub *hub, struct peer *sender, struct route *route,
                    const struct envelope *envelope, struct fds *fds)
 {
@@ -246,19 +252,15 @@ void deliver_event(struct hub *hub, struct peer *sender, struct route *route,
 
     if (route->count == 0 && !watched)
         return;
-    if (deliver_layout(hub, sender, envelope, fds, &piece) < 0) {
+    CLEANUP(cleanup_free) struct peer **to = watched ? new_receivers(route) : NULL;
+    if ((watched && !to) || deliver_layout(hub, sender, envelope, fds, &piece) < 0) {
         peer_doom(sender, "out of memory for its events");
         return;
     }
-    if (!watched) {
-        fan_out(hub, sender, route, envelope, &piece, NULL);
-        return;
-    }
-
-    CLEANUP(cleanup_free) struct peer **to = malloc((route->count + 1) * sizeof(*to));
     size_t count = fan_out(hub, sender, route, envelope, &piece, to);
-    show_monitors(hub, &(struct sighting){MESSAGE_EVENT, envelope->topic, sender, to,
-                                          to ? count : 0, &piece});
+    if (watched)
+        show_monitors(
+            hub, &(struct sighting){MESSAGE_EVENT, envelope->topic, sender, to, count, &piece});
 }
 
 void deliver_nowhere(struct hub *hub, struct peer *sender, const struct envelope *envelope,
@@ -303,15 +305,17 @@ void deliver_last(struct hub *hub, struct peer *receiver, struct span line)
 int deliver_text_event(struct hub *hub, struct span topic, struct span line)
 {
     struct route *route = deliver_route(hub, topic);
+    bool watched = !list_is_empty(&hub->monitors.watchers);
     struct piece piece;
 
-    if (!route || layout_text(hub, line, NULL, &piece) < 0)
+    if (!route)
         return -ENOMEM;
-    CLEANUP(cleanup_free) struct peer **to = malloc((route->count + 1) * sizeof(*to));
+    CLEANUP(cleanup_free) struct peer **to = watched ? new_receivers(route) : NULL;
+    if ((watched && !to) || layout_text(hub, line, NULL, &piece) < 0)
+        return -ENOMEM;
     size_t count = fan_out(hub, NULL, route, &(struct envelope){.topic = topic}, &piece, to);
-    if (!list_is_empty(&hub->monitors.watchers))
-        show_monitors(hub,
-                      &(struct sighting){MESSAGE_EVENT, topic, NULL, to, to ? count : 0, &piece});
+    if (watched)
+        show_monitors(hub, &(struct sighting){MESSAGE_EVENT, topic, NULL, to, count, &piece});
     return 0;
 }
 
@@ -383,14 +387,15 @@ static void show_monitors(struct hub *hub, const struct sighting *sighting)
                 sees || filter_sees(hub, LIST_ENTRY(filter, struct monitor_filter, link), sighting);
         if (!sees || is_own(peer, sighting) || !may_see(peer, sighting))
             continue;
-        if (text.size == 0) {
+        if (!copy.chunk && !text.failed) {
             write_sighting(&text, sighting);
-            if (text.failed || layout_text(hub, text_span(&text), NULL, &copy) < 0) {
-                log_limited(hub->log, LOG_LEVEL_ERROR, "out of memory: monitors miss a message");
-                break;
-            }
+            if (!text.failed && layout_text(hub, text_span(&text), NULL, &copy) < 0)
+                text.failed = true;
         }
-        deliver_to(hub, peer, &copy, DELIVER_EVENT, SPAN("bus.monitor"));
+        if (text.failed)
+            deliver_lost(hub, peer, SPAN("bus.monitor"));
+        else
+            deliver_to(hub, peer, &copy, DELIVER_EVENT, SPAN("bus.monitor"));
     }
     chunk_unref(pinned);
 }

@@ -17,6 +17,7 @@ struct snapshot {
     struct peer *subscriber;
     bool count_only;
     size_t count;
+    bool failed; /* there was no memory for a value */
 };
 
 static void visit_value(struct snapshot *snapshot, const struct text *topic,
@@ -24,7 +25,11 @@ static void visit_value(struct snapshot *snapshot, const struct text *topic,
 {
     struct policy_verdict verdict;
 
-    if (topic->failed || body->failed || !grammar_matches(snapshot->pattern, text_span(topic)) ||
+    if (topic->failed || body->failed) {
+        snapshot->failed = true;
+        return;
+    }
+    if (!grammar_matches(snapshot->pattern, text_span(topic)) ||
         !access_subscribe(snapshot->subscriber, text_span(topic), &verdict))
         return;
     snapshot->count++;
@@ -107,18 +112,26 @@ void driver_subscribe(struct driver_call *call)
 
     /* The reply, then the values there are, then whatever happens from now on: all
      * in one turn, so that there is neither a gap nor a double. */
-    struct snapshot snapshot = {hub, call->args.topic, call->caller, true, 0};
+    struct snapshot snapshot = {hub, call->args.topic, call->caller, true, 0, false};
     bool has_values = grammar_is_reserved(call->args.topic) &&
                       (sender.size == 0 || span_equal(sender, SPAN("bus")));
     if (has_values)
         take_snapshot(&snapshot);
     text_printf(&text, "{\"subscription\":%" PRIu64 ",\"retained\":%zu}", subscription->id,
                 snapshot.count);
-    driver_reply(call, text_span(&text), NULL);
-    if (has_values) {
-        snapshot.count_only = false;
-        take_snapshot(&snapshot);
+    if (text.failed || snapshot.failed) {
+        topics_unsubscribe(&hub->topics, &call->caller->subscriber, subscription->id);
+        driver_fail(call, WIRE_LIMIT_EXCEEDED, "the bus is out of memory");
+        return;
     }
+    driver_reply(call, text_span(&text), NULL);
+    if (!has_values)
+        return;
+    snapshot.count_only = false;
+    take_snapshot(&snapshot);
+    /* Their number has been told. */
+    if (snapshot.failed)
+        peer_doom(call->caller, "out of memory for its notices");
 }
 
 void driver_unsubscribe(struct driver_call *call)

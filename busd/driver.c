@@ -113,8 +113,9 @@ void driver_dispatch(struct hub *hub, struct peer *caller, const struct envelope
                     SPAN_ARGS(envelope->method));
         return;
     }
-    if (args_parse(&call.args, envelope->body, method->takes, method->needs, reason) != 0) {
-        driver_fail(&call, WIRE_INVALID_ARGUMENTS, "%s: %s", method->name, reason);
+    int r = args_parse(&call.args, envelope->body, method->takes, method->needs, reason);
+    if (r != 0) {
+        driver_fail(&call, (enum wire_error)r, "%s: %s", method->name, reason);
         return;
     }
     method->handler(&call);

@@ -5,16 +5,26 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "busd/fatal.h"
+#include "busd/watch.h"
 #include "libbus/base/macros.h"
+#include "libbus/wire/errors.h"
+#include "libbus/wire/sockio.h"
 
 #define ACCEPTS_A_WAKE   2
 #define PAUSE_FIRST_MS   10
 #define PAUSE_LONGEST_MS 1000
+/* File descriptors that no connection gets, for what those there are send each other:
+ * so many, but no more than this part of the limit. */
+#define SPARED_FDS  32
+#define SPARED_PART 8
 
 static void on_readable(uv_poll_t *poll, int status, int events);
+static void pause_accepting(struct listener *listener, int error);
 
 /* ----------------------------------------------------------- accepting */
 
@@ -28,20 +38,52 @@ static void on_pause_over(uv_timer_t *timer)
 {
     struct listener *listener = CONTAINER_OF(timer, struct listener, pause);
 
-    uv_poll_start(&listener->poll, UV_READABLE, on_readable);
+    if (listener->reserve_fd < 0)
+        listener->reserve_fd = open_reserve();
+    int r = watch_start(&listener->poll, UV_READABLE, on_readable);
+    if (r < 0)
+        pause_accepting(listener, -r);
 }
 
-/* There is nothing left to accept with: sheds one client with the reserve, and looks
- * again later instead of spinning. */
+/* Whether the file descriptor is among those to be spared. */
+static bool is_spared(int fd)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return false;
+    return (rlim_t)fd >= limit.rlim_cur - MIN(limit.rlim_cur / SPARED_PART, (rlim_t)SPARED_FDS);
+}
+
+/* Lets one that waits know why it cannot be served, rather than hang. */
+static void shed(int fd)
+{
+    char line[160];
+    int size = snprintf(line, sizeof(line),
+                        "{\"sender\":\"bus\",\"type\":\"error\",\"error\":\"%s\",\"message\":"
+                        "\"the bus has no file descriptors left\"}\n",
+                        wire_error_name(WIRE_LIMIT_EXCEEDED));
+    struct iovec iov = {line, (size_t)size};
+
+    /* One that has left already needs no reason. */
+    sockio_send(fd, &iov, 1, NULL);
+    close(fd);
+}
+
+static void shed_with_reserve(struct listener *listener)
+{
+    if (listener->reserve_fd < 0)
+        return;
+    close(TAKE_FD(listener->reserve_fd));
+    int fd = accept4(listener->endpoint.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd >= 0)
+        shed(fd);
+    listener->reserve_fd = open_reserve();
+}
+
+/* Accepting goes on later, so that it does not spin meanwhile. */
 static void pause_accepting(struct listener *listener, int error)
 {
-    if (error == EMFILE && listener->reserve_fd >= 0) {
-        close(TAKE_FD(listener->reserve_fd));
-        int fd = accept4(listener->endpoint.fd, NULL, NULL, SOCK_CLOEXEC);
-        if (fd >= 0)
-            close(fd);
-        listener->reserve_fd = open_reserve();
-    }
     listener->pause_ms =
         MIN(MAX(listener->pause_ms * 2, (unsigned)PAUSE_FIRST_MS), (unsigned)PAUSE_LONGEST_MS);
     log_limited(listener->log, LOG_LEVEL_WARNING, "cannot accept a connection: %s; pausing %u ms",
@@ -56,15 +98,24 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 
     for (int i = 0; i < ACCEPTS_A_WAKE; i++) {
         int fd = accept4(listener->endpoint.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd >= 0) {
-            listener->pause_ms = 0;
-            listener->accept(listener, fd, listener->userdata);
-        } else if (errno == EAGAIN) {
+        int error = fd < 0 ? errno : 0;
+        if (error == EINTR || error == ECONNABORTED)
+            continue;
+        if (error == EAGAIN)
             return;
-        } else if (errno != EINTR && errno != ECONNABORTED) {
-            pause_accepting(listener, errno);
+        fatal_check(listener->log, "accepting a connection", error);
+        if (error == EMFILE || error == ENFILE)
+            shed_with_reserve(listener);
+        if (fd >= 0 && is_spared(fd)) {
+            shed(fd);
+            error = EMFILE;
+        }
+        if (error != 0) {
+            pause_accepting(listener, error);
             return;
         }
+        listener->pause_ms = 0;
+        listener->accept(listener, fd, listener->userdata);
     }
 }
 
@@ -94,6 +145,7 @@ int listener_new(uv_loop_t *loop, struct log *log, struct endpoint *endpoint, co
 {
     struct listener *listener = malloc(sizeof(*listener));
     if (!listener) {
+        log_write(log, LOG_LEVEL_ERROR, "cannot serve a socket: %s", strerror(ENOMEM));
         endpoint_close(endpoint);
         return -ENOMEM;
     }
@@ -118,7 +170,7 @@ int listener_new(uv_loop_t *loop, struct log *log, struct endpoint *endpoint, co
     listener->poll.data = listener;
     listener->pause.data = listener;
     listener->open_handles = 2;
-    r = uv_poll_start(&listener->poll, UV_READABLE, on_readable);
+    r = watch_start(&listener->poll, UV_READABLE, on_readable);
     if (r < 0) {
         log_write(log, LOG_LEVEL_ERROR, "cannot serve a socket: %s", uv_strerror(r));
         listener_close(listener);

@@ -3,9 +3,10 @@
  * A socket that clients connect to, on the loop. It takes an endpoint, whose socket and
  * files it has from then on, and hands out whoever connects.
  *
- * When file descriptors or memory run out, accepting pauses for 10 ms to 1 s; a
- * file descriptor held in reserve lets the waiting client be told to go rather than
- * hang.
+ * When file descriptors or memory run out, accepting pauses for 10 ms to 1 s. The
+ * last file descriptors are not for connections: with one of them a waiting client is
+ * told to go rather than hang, the others are for what the clients that are there send
+ * each other.
  */
 #ifndef BUSD_LISTENER_H
 #define BUSD_LISTENER_H

@@ -345,6 +345,8 @@ static int run(const struct options *options, struct config *config, struct log 
     struct broker broker;
 
     CLEANUP(cleanup_free) struct endpoint *endpoints = calloc(count + 1, sizeof(*endpoints));
+    if (!endpoints)
+        log_write(log, LOG_LEVEL_ERROR, "cannot start: %s", strerror(ENOMEM));
     bool opened = endpoints && open_endpoints(options, config, log, endpoints);
     if (opened)
         privileges_raise_file_limit(log);
@@ -375,7 +377,11 @@ int main(int argc, char **argv)
     CLEANUP(cleanup_free) const char **addresses = calloc((size_t)argc, sizeof(*addresses));
     CLEANUP(cleanup_free) const char **limits = calloc((size_t)argc, sizeof(*limits));
     CLEANUP(cleanup_free) const char **folders = calloc((size_t)argc + 2, sizeof(*folders));
-    if (!addresses || !limits || !folders || privileges_fill_standard_fds() < 0)
+    if (!addresses || !limits || !folders) {
+        fputs("busd: cannot start: there is no memory\n", stderr);
+        return EXIT_FAILURE;
+    }
+    if (privileges_fill_standard_fds() < 0)
         return EXIT_FAILURE;
     options.addresses = addresses;
     options.limits = limits;

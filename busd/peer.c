@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "libbus/base/clock.h"
 #include "libbus/base/macros.h"
@@ -101,6 +102,9 @@ int peer_new(struct peers *peers, struct connection_shared *shared, int fd,
     list_append(&user->members, &peer->user_link);
     peer->credentials = *options->credentials;
     *options->credentials = (struct credentials){0};
+    r = connection_start(&peer->connection);
+    if (r < 0)
+        peer_doom(peer, "it cannot be read from: %s", strerror(-r));
     *ret_peer = peer;
     return 0;
 }

@@ -103,8 +103,8 @@ struct peer_options {
     const struct limits *limits;     /* borrowed until they are set anew */
 };
 
-/* Takes the socket, on success only. 0; WIRE_LIMIT_EXCEEDED if the user has all the
- * connections it may have, with *ret_slot saying of which kind; -errno. */
+/* Takes the socket, on success only; the peer may be doomed from the start. 0; WIRE_LIMIT_EXCEEDED
+ * if the user has all the connections it may have, with *ret_slot saying of which kind; -errno. */
 int peer_new(struct peers *peers, struct connection_shared *shared, int fd,
              const struct peer_options *options, enum quota_slot *ret_slot, struct peer **ret_peer);
 

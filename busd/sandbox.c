@@ -80,6 +80,8 @@ static const struct {
     {SCMP_SYS(ioctl), 1, UINT32_MAX, FIONBIO},
     {SCMP_SYS(fcntl), 1, UINT32_MAX, F_GETFL},
     {SCMP_SYS(fcntl), 1, UINT32_MAX, F_SETFL},
+    /* getrlimit(2): a limit is looked at, not set. Its lower half. */
+    {SCMP_SYS(prlimit64), 2, UINT32_MAX, 0},
     {SCMP_SYS(mmap), 2, PROT_EXEC, 0},
     {SCMP_SYS(mmap2), 2, PROT_EXEC, 0},
     {SCMP_SYS(mprotect), 2, PROT_EXEC, 0},

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -54,14 +55,13 @@ uint64_t __wrap_uv_now(const uv_loop_t *loop)
     return now;
 }
 
-int __wrap_uv_queue_work(uv_loop_t *loop, uv_work_t *request, uv_work_cb work,
-                         uv_after_work_cb after);
-int __wrap_uv_queue_work(uv_loop_t *loop, uv_work_t *request, uv_work_cb work,
-                         uv_after_work_cb after)
+/* No thread: what is to be closed is closed on the spot. */
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
+                          void *userdata);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
+                          void *userdata)
 {
-    work(request);
-    after(request, 0);
-    return 0;
+    return EAGAIN;
 }
 
 /* --------------------------------------------------------------- the broker */

@@ -114,6 +114,16 @@ uint64_t process_context_switches(pid_t pid)
     return sum;
 }
 
+uint64_t process_cpu_ns(pid_t pid)
+{
+    struct timespec used = {0};
+    clockid_t clock;
+
+    if (clock_getcpuclockid(pid, &clock) == 0)
+        clock_gettime(clock, &used);
+    return (uint64_t)used.tv_sec * 1000000000 + (uint64_t)used.tv_nsec;
+}
+
 uint64_t process_resident(pid_t pid)
 {
     char path[64];

@@ -26,6 +26,9 @@ void process_print_fds(pid_t pid);
 /* Voluntary and involuntary context switches of all its threads. */
 uint64_t process_context_switches(pid_t pid);
 
+/* Nanoseconds of processor time that it has used. */
+uint64_t process_cpu_ns(pid_t pid);
+
 /* Kilobytes of memory that are resident. */
 uint64_t process_resident(pid_t pid);
 
