@@ -73,20 +73,19 @@ static bool has_read(struct hub *hub, struct peer *peer)
 
 void patience_expire(struct hub *hub, struct deadline *deadline)
 {
-    const struct limits *limits = &hub->limits;
     struct peer *peer;
 
     switch (deadline->kind) {
     case DEADLINE_UNPROVEN:
         peer = CONTAINER_OF(deadline, struct peer, unproven);
         peer_doom(peer, "no valid message has come within %" PRIu64 " ms (unproven_timeout)",
-                  limits->unproven_timeout);
+                  peer->limits->unproven_timeout);
         break;
     case DEADLINE_LINE:
         peer = CONTAINER_OF(deadline, struct peer, line);
-        if (!put_off(hub, deadline, peer->connection.read_at, limits->line_timeout))
+        if (!put_off(hub, deadline, peer->connection.read_at, peer->limits->line_timeout))
             peer_doom(peer, "the rest of a line has not come within %" PRIu64 " ms (line_timeout)",
-                      limits->line_timeout);
+                      peer->limits->line_timeout);
         break;
     case DEADLINE_STALL:
         peer = CONTAINER_OF(deadline, struct peer, stall);
@@ -94,7 +93,7 @@ void patience_expire(struct hub *hub, struct deadline *deadline)
             peer_doom(peer,
                       "it has read nothing for %" PRIu64 " ms (stall_timeout), and %zu bytes "
                       "wait for it",
-                      limits->stall_timeout, peer->connection.outq.bytes);
+                      peer->limits->stall_timeout, peer->connection.outq.bytes);
         break;
     }
 }
