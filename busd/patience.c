@@ -42,10 +42,15 @@ void patience_await_line(struct hub *hub, struct peer *peer)
         deadlines_remove(&hub->deadlines, &peer->line);
 }
 
+/* File descriptors are waited for as long as bytes beyond the limit: they may be the very
+ * connections that they wait for, handed on by clients that have left, and then nobody
+ * would ever close them. */
 static bool is_stalled(const struct hub *hub, const struct peer *peer)
 {
+    const struct outq *outq = &peer->connection.outq;
+
     return connection_is_blocked(&peer->connection) &&
-           (peer->overflow || peer->connection.outq.bytes > hub->limits.queue_bytes);
+           (peer->overflow || outq->bytes > hub->limits.queue_bytes || outq->fds > 0);
 }
 
 void patience_await_reading(struct hub *hub, struct peer *peer)
@@ -93,8 +98,9 @@ void patience_expire(struct hub *hub, struct deadline *deadline)
         if (!has_read(hub, peer))
             peer_doom(peer,
                       "it has read nothing for %" PRIu64 " ms (stall_timeout), and %zu bytes "
-                      "wait for it",
-                      limits->stall_timeout, peer->connection.outq.bytes);
+                      "with %u file descriptors wait for it",
+                      limits->stall_timeout, peer->connection.outq.bytes,
+                      peer->connection.outq.fds);
         break;
     }
 }
