@@ -77,6 +77,7 @@ static void test_silent_connections(struct session *session)
     client_ask(m, "Ping", "{}", "{}");
     bystander_check(&bystander);
     free_all(session, 90);
+    session_wait_for_connections(session, m, BYSTANDER_CONNECTIONS + 2);
     struct client *n = session_connect_as_user(session, "N", MALLORY);
     client_ask(n, "Ping", "{}", "{}");
     bystander_stop(&bystander, session, 3);
@@ -106,6 +107,7 @@ static void test_half_closed(struct session *session)
             client_close(t);
         /* Whoever only reads no more is still heard. */
         bystander_stop(&bystander, session, ways[i] == SHUT_RD ? 2 : 1);
+        usleep(200000);
         uint64_t before = process_context_switches(session->busd.pid);
         usleep(300000);
         assert_in_range(process_context_switches(session->busd.pid) - before, 0, 2);
