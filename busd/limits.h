@@ -30,7 +30,8 @@
     X(queue_bytes, 4 * MIB, 16 * MIB, 4 * KIB, 1024 * MIB,                                         \
       "bytes a connection leaves unread before its events are dropped")                            \
     X(stall_timeout, 30000, 30000, 0, UINT64_C(1) << 40,                                           \
-      "milliseconds without reading until a connection beyond that is ended (0: never)")           \
+      "milliseconds without reading until a connection beyond that, or for which file "            \
+      "descriptors wait, is ended (0: never)")                                                     \
     X(bytes_per_user, 128 * MIB, 512 * MIB, 4 * KIB, UINT64_C(1) << 40,                            \
       "bytes the connections of a user leave unread or unfinished")                                \
     X(bytes, 512 * MIB, 1024 * MIB, 8 * KIB, UINT64_C(1) << 40,                                    \

@@ -42,15 +42,20 @@ void patience_await_line(struct hub *hub, struct peer *peer)
         deadlines_remove(&hub->deadlines, &peer->line);
 }
 
-static bool is_stalled(const struct hub *hub, const struct peer *peer)
+/* File descriptors are waited for as long as bytes beyond the limit: they may be the very
+ * connections that they wait for, handed on by clients that have left, and then nobody
+ * would ever close them. */
+static bool is_stalled(const struct peer *peer)
 {
+    const struct outq *outq = &peer->connection.outq;
+
     return connection_is_blocked(&peer->connection) &&
-           (peer->overflow || peer->connection.outq.bytes > peer->limits->queue_bytes);
+           (peer->overflow || outq->bytes > peer->limits->queue_bytes || outq->fds > 0);
 }
 
 void patience_await_reading(struct hub *hub, struct peer *peer)
 {
-    if (!is_stalled(hub, peer)) {
+    if (!is_stalled(peer)) {
         deadlines_remove(&hub->deadlines, &peer->stall);
     } else if (!deadline_is_set(&peer->stall)) {
         peer->unread = sockio_unread(peer->connection.fd);
@@ -92,8 +97,9 @@ void patience_expire(struct hub *hub, struct deadline *deadline)
         if (!has_read(hub, peer))
             peer_doom(peer,
                       "it has read nothing for %" PRIu64 " ms (stall_timeout), and %zu bytes "
-                      "wait for it",
-                      peer->limits->stall_timeout, peer->connection.outq.bytes);
+                      "with %u file descriptors wait for it",
+                      peer->limits->stall_timeout, peer->connection.outq.bytes,
+                      peer->connection.outq.fds);
         break;
     }
 }
