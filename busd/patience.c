@@ -55,11 +55,16 @@ static bool is_stalled(const struct peer *peer)
 
 void patience_await_reading(struct hub *hub, struct peer *peer)
 {
-    if (!is_stalled(peer)) {
-        deadlines_remove(&hub->deadlines, &peer->stall);
-    } else if (!deadline_is_set(&peer->stall)) {
+    bool stalled = is_stalled(peer);
+
+    if (stalled == peer->stalled)
+        return;
+    peer->stalled = stalled;
+    if (stalled) {
         peer->unread = sockio_unread(peer->connection.fd);
         start(hub, &peer->stall, peer->limits->stall_timeout);
+    } else {
+        deadlines_remove(&hub->deadlines, &peer->stall);
     }
 }
 

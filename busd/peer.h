@@ -58,7 +58,6 @@ struct peer {
     struct peers *peers;
     struct hash_node by_id;
     struct list link;
-    struct list user_link; /* to struct quota_user.members */
     struct list dirty_link;
     struct list doomed_link;
     uint64_t id;
@@ -66,6 +65,7 @@ struct peer {
     unsigned char prefix_size;
     bool doomed;
     bool leaving;           /* its end has begun */
+    bool stalled;           /* its deadline for reading runs */
     bool urgent;            /* in that list */
     bool proven;            /* has sent a valid message */
     bool welcome;           /* has been greeted, and so is known to others */
@@ -76,20 +76,21 @@ struct peer {
     struct policy_view *view;    /* what it may do; owned */
     const struct limits *limits; /* its listener's; borrowed */
     struct quota_user *user;
-    struct charge connection_charge;
-    struct charge unproven_charge;
-    struct deadline unproven;
-    struct deadline line;
-    struct deadline stall;
-    int unread; /* what the socket held when the stall was looked at last */
     struct name_owner names;
     struct subscriber subscriber;
     struct call_party calls;
     struct watcher watcher;
     struct overflow *overflow; /* NULL while nothing has been lost */
     struct peer_counters counters;
-    double since; /* connected, seconds of the real-time clock */
-    char *reason; /* of the doom, NULL for a plain goodbye */
+    double since;          /* connected, seconds of the real-time clock */
+    char *reason;          /* of the doom, NULL for a plain goodbye */
+    struct list user_link; /* to struct quota_user.members */
+    struct charge connection_charge;
+    struct charge unproven_charge;
+    struct deadline unproven;
+    struct deadline line;
+    struct deadline stall;
+    int unread; /* what the socket held when the stall was looked at last */
 };
 
 void peers_init(struct peers *peers);

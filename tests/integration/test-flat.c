@@ -14,7 +14,7 @@
 #include "tests/support/transcript.h"
 
 #define REPETITIONS 20000
-#define GROWTH_KB   1024
+#define GROWTH_KB   512
 #define BLOCK       500
 /* A connection takes so much longer than a line. */
 #define SLOWER 20
