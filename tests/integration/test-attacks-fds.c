@@ -31,8 +31,7 @@ static bool busd_comes_down_to(struct session *session, unsigned more)
 {
     uint64_t end = process_now() + 5000;
 
-    while (process_open_fds(session->busd.pid) > session->busd.fds + more + 1 &&
-           process_now() < end)
+    while (process_open_fds(session->busd.pid) > session->busd.fds + more && process_now() < end)
         usleep(10000);
     return busd_fds_are_back(&session->busd, more);
 }
