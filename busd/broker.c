@@ -410,6 +410,21 @@ static int set_access(struct broker *broker, const struct config *old, const str
     return 0;
 }
 
+static int prepare_labels(struct broker *broker, const struct config *config,
+                          const char **ret_failed)
+{
+    LIST_FOREACH (node, &broker->listeners) {
+        struct listener *listener = LIST_ENTRY(node, struct listener, link);
+        const struct config_listener *wanted = find_config(config, listener->address);
+        int r = wanted ? listener_prepare_label(listener, wanted->label) : 0;
+        if (r < 0) {
+            *ret_failed = listener->address;
+            return r;
+        }
+    }
+    return 0;
+}
+
 /* Those who came through a listener are held to what it is now: they get its new label.
  * With a labelled one that is closed they leave, for no rule is about them any more;
  * an unlabelled one they outlive. */
@@ -437,7 +452,9 @@ static void settle_listeners(struct broker *broker, const struct config *config)
     LIST_FOREACH_SAFE (node, &broker->listeners) {
         struct listener *listener = LIST_ENTRY(node, struct listener, link);
         const struct config_listener *wanted = find_config(config, listener->address);
-        bool closed = !wanted || listener_set_label(listener, wanted->label) < 0;
+        bool closed = !wanted;
+        if (wanted)
+            listener_set_label(listener, wanted->label);
         settle_clients(broker, listener, closed);
         if (closed)
             listener_close(listener);
@@ -453,7 +470,9 @@ static int prepare_listeners(struct broker *broker, const struct config *config,
 
     int r = open_listeners(broker, config, &failed);
     if (r == 0) {
-        r = set_access(broker, &broker->config, config, &failed);
+        r = prepare_labels(broker, config, &failed);
+        if (r == 0)
+            r = set_access(broker, &broker->config, config, &failed);
         if (r < 0) {
             set_access(broker, config, &broker->config, &ignored);
             settle_listeners(broker, &broker->config);

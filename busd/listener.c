@@ -128,6 +128,7 @@ static void listener_free(struct listener *listener)
         close(listener->reserve_fd);
     free(listener->address);
     free(listener->label);
+    free(listener->next_label);
     free(listener);
 }
 
@@ -180,15 +181,24 @@ int listener_new(uv_loop_t *loop, struct log *log, struct endpoint *endpoint, co
     return 0;
 }
 
-int listener_set_label(struct listener *listener, const char *label)
+int listener_prepare_label(struct listener *listener, const char *label)
 {
-    char *copy = strdup(label);
+    free(TAKE(listener->next_label));
+    if (strcmp(listener->label, label) == 0)
+        return 0;
+    listener->next_label = strdup(label);
+    return listener->next_label ? 0 : -ENOMEM;
+}
 
-    if (!copy)
-        return -ENOMEM;
-    free(listener->label);
-    listener->label = copy;
-    return 0;
+void listener_set_label(struct listener *listener, const char *label)
+{
+    char *next = TAKE(listener->next_label);
+
+    if (next && strcmp(next, label) == 0) {
+        free(listener->label);
+        listener->label = TAKE(next);
+    }
+    free(next);
 }
 
 int listener_set_access(struct listener *listener, mode_t mode, uid_t owner, gid_t group)

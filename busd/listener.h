@@ -33,6 +33,7 @@ struct listener {
     int reserve_fd;
     char *address;
     char *label;
+    char *next_label; /* prepared; NULL: none */
     struct endpoint endpoint;
     struct log *log;
     listener_accept accept;
@@ -45,8 +46,11 @@ int listener_new(uv_loop_t *loop, struct log *log, struct endpoint *endpoint, co
                  const char *label, listener_accept accept, void *userdata,
                  struct listener **ret_listener);
 
-/* 0 or -ENOMEM. */
-int listener_set_label(struct listener *listener, const char *label);
+/* Makes ready to set another label, which cannot fail then. 0 or -ENOMEM. */
+int listener_prepare_label(struct listener *listener, const char *label);
+
+/* Sets the label that was prepared, or lets go of it when it is another one. */
+void listener_set_label(struct listener *listener, const char *label);
 
 /* Gives the socket file another mode, owner and group; without a file there is nothing
  * to be done. 0 or -errno; the log says why. */

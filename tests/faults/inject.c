@@ -3,16 +3,25 @@
  * Preloaded into busd: makes the calls fail that tests/faults/control.h names, as
  * the kernel or the allocator would. Without $BUSD_FAULTS it does nothing.
  *
- * Not made to fail is what libuv answers with abort(), because nobody could do
- * anything about it: its own epoll_ctl(2) when it waits (instead it is counted
- * whether one of those could have failed at all), and the one with which it takes
- * the probe of uv_poll_init() back.
+ * Not made to fail is what libuv answers with abort(), where nothing can be done about
+ * it:
+ *   - epoll_ctl(2) before it waits. Instead it is counted whether one of those could
+ *     have failed at all, for which busd/watch.h sees that they cannot; but for the
+ *     loop's own two file descriptors, in its first turn, before anybody is served;
+ *   - epoll_ctl(2) to take the probe of uv_poll_init() back, which needs no memory;
+ *   - epoll_wait(2), and reading and writing of its own eventfd and pipes;
+ *   - pipe2(2) for the signals, once, at the start.
+ * Nor what the C library allocates while it looks up a user or a group, because some
+ * versions of it crash then or assert that it cannot happen.
+ * Nor is taking something out of an epoll set, which needs no memory either.
  */
 #include <dlfcn.h>
 #include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <pthread.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -30,6 +39,7 @@
 
 static struct fault_control *control;
 static pthread_t loop_thread;
+static bool in_lookup; /* of a user or a group */
 
 /* The function behind ours. */
 #define NEXT(name)                                                                                 \
@@ -95,7 +105,7 @@ static bool is_loop_thread(void)
 
 #define FAIL_ALLOCATION()                                                                          \
     do {                                                                                           \
-        if (is_loop_thread() && fault(FAULT_ALLOCATION)) {                                         \
+        if (is_loop_thread() && !in_lookup && fault(FAULT_ALLOCATION)) {                           \
             errno = ENOMEM;                                                                        \
             return NULL;                                                                           \
         }                                                                                          \
@@ -117,6 +127,24 @@ EXPORT void *realloc(void *old, size_t size)
 {
     FAIL_ALLOCATION();
     return NEXT(realloc)(old, size);
+}
+
+#define LOOK_UP(call)                                                                              \
+    ({                                                                                             \
+        in_lookup = true;                                                                          \
+        __typeof__(call) entry_ = call;                                                            \
+        in_lookup = false;                                                                         \
+        entry_;                                                                                    \
+    })
+
+EXPORT struct passwd *getpwnam(const char *name)
+{
+    return LOOK_UP(NEXT(getpwnam)(name));
+}
+
+EXPORT struct group *getgrnam(const char *name)
+{
+    return LOOK_UP(NEXT(getgrnam)(name));
 }
 
 /* --------------------------------------------------------- system calls */
@@ -212,7 +240,8 @@ EXPORT int epoll_ctl(int set, int operation, int fd, struct epoll_event *event)
             control->exposed++;
         return r;
     }
-    FAIL_CALL(FAULT_EPOLL_CTL);
+    if (operation != EPOLL_CTL_DEL)
+        FAIL_CALL(FAULT_EPOLL_CTL);
     return NEXT(epoll_ctl)(set, operation, fd, event);
 }
 

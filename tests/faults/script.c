@@ -8,8 +8,7 @@
 
 #define NAME "org.example.Name"
 
-const char *const script_args[] = {"--limit=queue_bytes=262144", "--limit=message_bytes=262144",
-                                   NULL};
+const char *const script_args[] = {"--config", FAULTS_CONFIG, NULL};
 
 struct actor *script_bystander(struct world *world)
 {
@@ -149,6 +148,21 @@ static void do_questions(struct cast *cast)
     step(cast->world, cast->bystander);
 }
 
+static void do_policy(struct cast *cast)
+{
+    actor_call(cast->client, "bus", "Explain", ",'body':{'verb':'publish','topic':'denied.topic'}");
+    actor_call(cast->client, "bus", "Explain",
+               ",'body':{'verb':'own','name':'org.example.Name','uid':1,'gids':[1,2]}");
+    actor_call(cast->client, "bus", "RequestName", ",'body':{'name':'org.example.Denied.X'}");
+    actor_send(cast->client, "{'type':'event','topic':'denied.topic'}");
+    step(cast->world, cast->bystander);
+    actor_call(cast->client, "bus", "Reload", "%s", "");
+    step(cast->world, cast->bystander);
+    actor_call(cast->client, NAME, "Echo", "%s", "");
+    actor_publish(cast->client, "t.a.reloaded", 10, 0);
+    step(cast->world, cast->bystander);
+}
+
 static void do_lines(struct cast *cast)
 {
     static char line[300000];
@@ -227,6 +241,7 @@ void script_run(struct world *world, struct actor *bystander)
     do_fds(&cast);
     do_monitoring(&cast);
     do_questions(&cast);
+    do_policy(&cast);
     do_lines(&cast);
     do_overflow(&cast);
     do_departures(&cast);

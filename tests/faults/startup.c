@@ -41,7 +41,6 @@ void startup_preload(bool on)
 struct start {
     char directory[64];
     char path[80];
-    char config[80];
     char log[80];
     pid_t pid;
     int ready_fd;
@@ -58,26 +57,21 @@ static _Noreturn void execute(const struct start *start, int ready_fd)
         _exit(126);
     fcntl(ready_fd, F_SETFD, 0);
     startup_preload(true);
-    execl(busd_binary(), busd_binary(), "--address", start->path, "--config", start->config, option,
+    execl(busd_binary(), busd_binary(), "--address", start->path, "--config", FAULTS_CONFIG, option,
           (char *)NULL);
     _exit(127);
 }
 
 static bool begin(struct start *start)
 {
-    static const char config[] = "{\"limits\":{\"names\":5,\"calls\":7}}";
     int ends[2];
 
     *start = (struct start){.directory = "/tmp/busd-faults-XXXXXX"};
     if (!mkdtemp(start->directory) || pipe2(ends, O_CLOEXEC) < 0)
         return false;
     snprintf(start->path, sizeof(start->path), "%s/bus", start->directory);
-    snprintf(start->config, sizeof(start->config), "%s/config", start->directory);
     snprintf(start->log, sizeof(start->log), "%s/log", start->directory);
-    int fd = open(start->config, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    bool written = write(fd, config, sizeof(config) - 1) > 0;
-    close(fd);
-    start->pid = written ? fork() : -1;
+    start->pid = fork();
     if (start->pid == 0)
         execute(start, ends[1]);
     close(ends[1]);
@@ -120,7 +114,6 @@ static void clean_up(const struct start *start, char *complaint)
 
     snprintf(lock, sizeof(lock), "%s.lock", start->path);
     unlink(start->log);
-    unlink(start->config);
     /* A lock file alone is in nobody's way, but a socket is. */
     if (unlink(start->path) == 0 && !complaint[0])
         snprintf(complaint, STARTUP_COMPLAINT, "its socket was left behind");
