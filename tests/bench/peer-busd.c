@@ -33,10 +33,30 @@ static int busd_start(struct broker *broker)
     broker->pid = process_fork();
     if (broker->pid == 0) {
         const char *program = getenv("BUSD");
-        process_exec((const char *[]){
-            program ? program : BUSD_BINARY, "--address", broker->address, "--limit",
-            "connections=100000", "--limit", "subscriptions=1000000", "--limit", "names=100000",
-            "--limit", "message_bytes=4194304", "--limit", "queue_bytes=67108864", NULL});
+        process_exec((const char *[]){program ? program : BUSD_BINARY,
+                                      "--address",
+                                      broker->address,
+                                      "--limit",
+                                      "connections=100000",
+                                      "--limit",
+                                      "subscriptions=1000000",
+                                      "--limit",
+                                      "names=100000",
+                                      "--limit",
+                                      "message_bytes=4194304",
+                                      "--limit",
+                                      "queue_bytes=67108864",
+                                      "--limit",
+                                      "connections_per_user=100000",
+                                      "--limit",
+                                      "unproven_per_user=100000",
+                                      "--limit",
+                                      "subscriptions_per_user=1000000",
+                                      "--limit",
+                                      "names_per_user=100000",
+                                      "--limit",
+                                      "bytes_per_user=1073741824",
+                                      NULL});
     }
     return 0;
 }
