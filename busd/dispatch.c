@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "busd/driver.h"
 #include "busd/patience.h"
@@ -276,6 +277,23 @@ static void reject_line(struct hub *hub, struct peer *peer, const struct line *l
     count_invalid(hub, peer);
 }
 
+/* A message that cannot be taken because of its fds: its sender is told, and so is, when
+ * it was an answer, the caller, for whom there will be no other. */
+static void refuse_fds(struct hub *hub, struct peer *sender, const struct envelope *envelope,
+                       enum wire_error error, const char *reason)
+{
+    bool answers = envelope->type == MESSAGE_REPLY || envelope->type == MESSAGE_ERROR;
+    struct peer *caller =
+        answers ? peers_find(&hub->peers, grammar_unique_name(envelope->to)) : NULL;
+    struct call *call = caller ? calls_find(&hub->calls, &caller->calls, envelope->id) : NULL;
+
+    answer_error(hub, sender, envelope, error, "%s", reason);
+    if (!call || call->callee != &sender->calls)
+        return;
+    calls_remove(&hub->calls, call);
+    answer_call_error(hub, caller, envelope->id, error, "the answer was lost: %s", reason);
+}
+
 /* The line's fds; false when the line is done with because of them. */
 static bool take_fds(struct hub *hub, struct peer *peer, const struct line *line,
                      const struct envelope *envelope, struct fds **ret_fds)
@@ -286,9 +304,9 @@ static bool take_fds(struct hub *hub, struct peer *peer, const struct line *line
     case FDQUEUE_OK:
         break;
     case FDQUEUE_TRUNCATED:
-        answer_error(hub, peer, envelope, WIRE_FD_MISMATCH,
-                     "not all file descriptors could be received, or kept for the rest of the "
-                     "line (fds_per_user)");
+        refuse_fds(hub, peer, envelope, WIRE_FD_MISMATCH,
+                   "not all file descriptors could be received, or kept for the rest of the "
+                   "line (fds_per_user)");
         return false;
     case FDQUEUE_MISMATCH:
         answer_complaint(hub, peer, envelope, NULL, WIRE_FD_MISMATCH,
@@ -299,10 +317,11 @@ static bool take_fds(struct hub *hub, struct peer *peer, const struct line *line
         return false;
     }
     if (envelope->fds > peer->limits->fds_per_message) {
+        char reason[80];
         fds_unref(fds);
-        answer_error(hub, peer, envelope, WIRE_LIMIT_EXCEEDED,
-                     "fds: a message may have %" PRIu64 " (fds_per_message)",
-                     peer->limits->fds_per_message);
+        snprintf(reason, sizeof(reason), "fds: a message may have %" PRIu64 " (fds_per_message)",
+                 peer->limits->fds_per_message);
+        refuse_fds(hub, peer, envelope, WIRE_LIMIT_EXCEEDED, reason);
         return false;
     }
     *ret_fds = fds;

@@ -474,7 +474,8 @@ static void test_unread_bytes(struct session *session, unsigned users)
             assert_true(next_is_event(r));
     }
     uint64_t sum = queued(p, "bus");
-    assert_in_range(sum, 200 * 1024, 512 * 1024);
+    /* How much of it depends on how much the sockets have taken. */
+    assert_in_range(sum, 64 * 1024, 512 * 1024);
     /* Calls, too. */
     client_send(p, "{'type':'call','id':1,'to':'$R','method':'M'}");
     client_expect(r, "{'sender':'$P','type':'call','id':1,'to':'$R','method':'M'}");
