@@ -93,6 +93,20 @@ static int read_address(struct busd *busd, int fd)
     return failed(busd, "printed an address that is too long");
 }
 
+/* It closes what it has printed its address to; only then is what it has open what it
+ * keeps. */
+static int wait_for_end(const struct busd *busd, int fd)
+{
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+    char more[256];
+
+    /* Its other addresses, if it has any, and the end. */
+    while (poll(&wait, 1, START_MS) > 0)
+        if (read(fd, more, sizeof(more)) <= 0)
+            return 0;
+    return failed(busd, "keeps what it has printed its address to open");
+}
+
 int busd_configure(const struct busd *busd, const char *config)
 {
     char path[80];
@@ -142,6 +156,8 @@ int busd_start_configured(struct busd *busd, const char *config, const char *con
     close(ends[1]);
     busd->ready_fd = ends[0];
     int r = busd->pid < 0 ? -1 : read_address(busd, ends[0]);
+    if (r == 0)
+        r = wait_for_end(busd, ends[0]);
     if (r < 0) {
         busd_kill(busd);
         return -1;
@@ -220,10 +236,6 @@ void busd_abandon(const struct busd *busd)
     unlink(busd->log);
     rmdir(busd->directory);
 }
-
-/* The epoll set for receivers of fds is made when the first one has to wait, and
- * kept: it alone may come on top. */
-#define KEPT_MAX 1
 
 bool busd_fds_are_back(const struct busd *busd, unsigned more)
 {
