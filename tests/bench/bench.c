@@ -181,7 +181,7 @@ static void list_all(void)
     puts("Peers:");
     for (size_t i = 0; i < peers_count; i++) {
         const char *missing = peer_missing(peers[i]);
-        printf("  %-24s %s%s\n", peers[i]->name, missing ? "skipped: " : peers[i]->library,
+        printf("  %-24s %s%s\n", peers[i]->name, missing ? "skipped: " : peers[i]->client,
                missing ? missing : "");
     }
 }

@@ -22,7 +22,7 @@ int sdbus_fd(struct client *client);
 void sdbus_process(struct client *client);
 
 #define SDBUS_CLIENT                                                                               \
-    .transport = "unix socket", .library = "sd-bus", .connect = sdbus_connect,                     \
+    .transport = "unix socket", .client = "sd-bus", .connect = sdbus_connect,                      \
     .close = sdbus_close, .ping = sdbus_ping, .serve = sdbus_serve, .call = sdbus_call,            \
     .call_start = sdbus_call_start, .subscribe = sdbus_subscribe, .publish = sdbus_publish,        \
     .flush = sdbus_flush, .wait = sdbus_wait, .fd = sdbus_fd, .process = sdbus_process,            \

@@ -193,7 +193,7 @@ static int busd_fd(struct client *client)
 const struct peer peer_busd = {
     .name = "busd",
     .transport = "unix socket",
-    .library = "libbus",
+    .client = "libbus",
     .program = BUSD_BINARY,
     .version_argument = "--version",
     .start = busd_start,

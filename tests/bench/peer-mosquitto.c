@@ -225,7 +225,7 @@ static int mosquitto_fd(struct client *base)
 const struct peer peer_mosquitto = {
     .name = "mosquitto",
     .transport = "unix socket",
-    .library = "libmosquitto",
+    .client = "libmosquitto",
     .program = "mosquitto",
     .version_argument = "-h",
     .start = mosquitto_start,

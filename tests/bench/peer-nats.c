@@ -219,7 +219,7 @@ static void nats_wait(struct client *base, int timeout_ms)
 const struct peer peer_nats = {
     .name = "nats",
     .transport = "TCP loopback",
-    .library = "nats.c",
+    .client = "nats.c",
     .program = "nats-server",
     .version_argument = "--version",
     .start = nats_start,

@@ -251,7 +251,7 @@ static int redis_fd(struct client *base)
 const struct peer peer_redis = {
     .name = "redis",
     .transport = "unix socket",
-    .library = "hiredis",
+    .client = "hiredis",
     .program = "redis-server",
     .version_argument = "--version",
     .start = redis_start,

@@ -194,7 +194,7 @@ static int relay_fd(struct client *client)
 const struct peer peer_relay = {
     .name = "relay",
     .transport = "unix socket",
-    .library = "none",
+    .client = "none",
     .start = relay_start,
     .connect = relay_connect,
     .close = relay_close,

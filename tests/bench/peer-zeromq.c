@@ -304,7 +304,7 @@ static int zeromq_fd(struct client *base)
 const struct peer peer_zeromq = {
     .name = "zeromq",
     .transport = "ipc (unix socket)",
-    .library = "libzmq",
+    .client = "libzmq",
     .start = zeromq_start,
     .connect = zeromq_connect,
     .close = zeromq_close,

@@ -50,7 +50,7 @@ struct client {
 struct peer {
     const char *name;
     const char *transport;
-    const char *library;
+    const char *client;
 
     /* The program that must be there, and the arguments to make it tell its version;
      * NULL for what is part of the benchmark. */

@@ -9,8 +9,7 @@
 #include "tests/bench/peer.h"
 
 /* Stands for a driver that was left out because its library was missing. */
-#define LEFT_OUT(symbol, text, package)                                                            \
-    const struct peer symbol = {.name = text, .library = package}
+#define LEFT_OUT(symbol, text, package) const struct peer symbol = {.name = text, .client = package}
 
 #ifndef BENCH_SDBUS
 LEFT_OUT(peer_dbus_daemon, "dbus-daemon", "libsystemd");
@@ -53,7 +52,7 @@ const char *peer_missing(const struct peer *peer)
     static char reason[128];
 
     if (!peer->start)
-        snprintf(reason, sizeof(reason), "built without %s", peer->library);
+        snprintf(reason, sizeof(reason), "built without %s", peer->client);
     else if (peer->program && !in_path(peer->program))
         snprintf(reason, sizeof(reason), "%s is not installed", peer->program);
     else

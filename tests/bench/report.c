@@ -51,7 +51,7 @@ void report_head(const struct peer *const *measured, size_t count, size_t rounds
            date);
     for (size_t i = 0; i < count; i++) {
         peer_version(measured[i], version, sizeof(version));
-        printf("  %-12s %s; %s over %s\n", measured[i]->name, version, measured[i]->library,
+        printf("  %-12s %s; %s over %s\n", measured[i]->name, version, measured[i]->client,
                measured[i]->transport);
     }
     for (size_t i = 0; i < peers_count; i++)
