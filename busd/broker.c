@@ -14,10 +14,8 @@
 #include "busd/driver.h"
 #include "busd/fatal.h"
 #include "busd/patience.h"
-#include "busd/revoke.h"
 #include "busd/watch.h"
 #include "libbus/base/macros.h"
-#include "libbus/wire/address.h"
 #include "libbus/wire/sockio.h"
 
 #define DRAIN_TICK_MS 250
@@ -110,23 +108,6 @@ static void turn_away(struct broker *broker, int fd, enum wire_error error, cons
     closer_take_fd(&broker->hub.shared.closer, fd);
 }
 
-static const struct config_listener *find_config(const struct config *config, const char *address)
-{
-    for (size_t i = 0; i < config->listener_count; i++)
-        if (address_is_same(config->listeners[i].address, address))
-            return &config->listeners[i];
-    return NULL;
-}
-
-/* Those of the listener in the configuration; for one that is not in it, the bus's. */
-static const struct limits *limits_of(const struct broker *broker, const struct listener *listener)
-{
-    const struct config_listener *config =
-        listener ? find_config(&broker->config, listener->address) : NULL;
-
-    return config ? &config->limits : &broker->hub.limits;
-}
-
 /* Makes a peer of who may connect. 0 with the peer; else why not. */
 static int admit(struct broker *broker, const struct listener *listener, int fd,
                  struct credentials *credentials, char reason[REASON_SIZE], struct peer **ret_peer)
@@ -145,7 +126,7 @@ static int admit(struct broker *broker, const struct listener *listener, int fd,
         r = WIRE_ACCESS_DENIED;
     if (r == 0) {
         struct peer_options options = {user, credentials, listener->label, view,
-                                       limits_of(broker, listener)};
+                                       broker_limits_of(broker, listener)};
         r = peer_new(&hub->peers, &hub->shared, fd, &options, &slot, ret_peer);
     }
     if (r == WIRE_ACCESS_DENIED) {
@@ -192,7 +173,7 @@ static int make_peer(struct broker *broker, const struct listener *listener, int
     return r;
 }
 
-static void on_accept(struct listener *listener, int fd, void *userdata)
+void broker_accept(struct listener *listener, int fd, void *userdata)
 {
     struct broker *broker = userdata;
     struct hub *hub = &broker->hub;
@@ -337,225 +318,12 @@ static void finish_draining(struct broker *broker)
         uv_stop(&broker->loop);
 }
 
-/* ---------------------------------------------------------------- reload */
-
-static struct listener *find_listener(struct broker *broker, const char *address)
-{
-    LIST_FOREACH (node, &broker->listeners) {
-        struct listener *listener = LIST_ENTRY(node, struct listener, link);
-        if (address_is_same(listener->address, address))
-            return listener;
-    }
-    return NULL;
-}
-
-/* Opens what there is not yet, all or nothing. */
-static int open_listeners(struct broker *broker, const struct config *config,
-                          const char **ret_failed)
-{
-    struct list opened;
-    int r = 0;
-
-    list_init(&opened);
-    for (size_t i = 0; i < config->listener_count && r == 0; i++) {
-        const struct config_listener *wanted = &config->listeners[i];
-        struct endpoint_options options = {.address = wanted->address,
-                                           .mode = wanted->mode,
-                                           .owner = wanted->owner,
-                                           .group = wanted->group,
-                                           .user = (uid_t)-1};
-        struct endpoint endpoint;
-        struct listener *listener;
-        if (find_listener(broker, wanted->address))
-            continue;
-        r = endpoint_open(&endpoint, &options, broker->log);
-        if (r == 0)
-            r = listener_new(&broker->loop, broker->log, &endpoint, wanted->address, wanted->label,
-                             on_accept, broker, &listener);
-        if (r == 0) {
-            listener->id = ++broker->last_listener;
-            list_append(&opened, &listener->link);
-        } else {
-            *ret_failed = wanted->address;
-        }
-    }
-    if (r == 0) {
-        list_splice(&broker->listeners, &opened);
-        return 0;
-    }
-    LIST_FOREACH_SAFE (node, &opened)
-        listener_close(LIST_ENTRY(node, struct listener, link));
-    return r;
-}
-
-/* Gives the sockets that stay their mode, owner and group in `config`, where that says
- * something else than `old`. */
-static int set_access(struct broker *broker, const struct config *old, const struct config *config,
-                      const char **ret_failed)
-{
-    LIST_FOREACH (node, &broker->listeners) {
-        struct listener *listener = LIST_ENTRY(node, struct listener, link);
-        const struct config_listener *was = find_config(old, listener->address);
-        const struct config_listener *wanted = find_config(config, listener->address);
-        if (!was || !wanted ||
-            (was->mode == wanted->mode && was->owner == wanted->owner &&
-             was->group == wanted->group))
-            continue;
-        int r = listener_set_access(listener, wanted->mode, wanted->owner, wanted->group);
-        if (r < 0) {
-            *ret_failed = listener->address;
-            return r;
-        }
-    }
-    return 0;
-}
-
-static int prepare_labels(struct broker *broker, const struct config *config,
-                          const char **ret_failed)
-{
-    LIST_FOREACH (node, &broker->listeners) {
-        struct listener *listener = LIST_ENTRY(node, struct listener, link);
-        const struct config_listener *wanted = find_config(config, listener->address);
-        int r = wanted ? listener_prepare_label(listener, wanted->label) : 0;
-        if (r < 0) {
-            *ret_failed = listener->address;
-            return r;
-        }
-    }
-    return 0;
-}
-
-/* Those who came through a listener are held to what it is now: they get its new label.
- * With a labelled one that is closed they leave, for no rule is about them any more;
- * an unlabelled one they outlive. */
-static void settle_clients(struct broker *broker, const struct listener *listener, bool closed)
-{
-    LIST_FOREACH (node, &broker->hub.peers.all) {
-        struct peer *peer = LIST_ENTRY(node, struct peer, link);
-        if (peer->listener != listener->id ||
-            strcmp(peer->label, closed ? "" : listener->label) == 0)
-            continue;
-        char *label = closed ? NULL : strdup(listener->label);
-        if (label) {
-            free(peer->label);
-            peer->label = label;
-        } else {
-            peer_doom(peer, "the listener '%s' that it came through is not there any more",
-                      peer->label);
-        }
-    }
-}
-
-/* Closes what the configuration does not have any more; labels the rest by it. */
-static void settle_listeners(struct broker *broker, const struct config *config)
-{
-    LIST_FOREACH_SAFE (node, &broker->listeners) {
-        struct listener *listener = LIST_ENTRY(node, struct listener, link);
-        const struct config_listener *wanted = find_config(config, listener->address);
-        bool closed = !wanted;
-        if (wanted)
-            listener_set_label(listener, wanted->label);
-        settle_clients(broker, listener, closed);
-        if (closed)
-            listener_close(listener);
-    }
-}
-
-/* Opens what is new and sets the rest right, or leaves everything as it was. */
-static int prepare_listeners(struct broker *broker, const struct config *config,
-                             char reason[CONFIG_REASON_SIZE])
-{
-    const char *failed = "";
-    const char *ignored;
-
-    int r = open_listeners(broker, config, &failed);
-    if (r == 0) {
-        r = prepare_labels(broker, config, &failed);
-        if (r == 0)
-            r = set_access(broker, &broker->config, config, &failed);
-        if (r < 0) {
-            set_access(broker, config, &broker->config, &ignored);
-            settle_listeners(broker, &broker->config);
-        }
-    }
-    if (r < 0)
-        snprintf(reason, CONFIG_REASON_SIZE, "cannot listen on %s: %s", failed, strerror(-r));
-    return r;
-}
-
-/* Every peer is held to what its listener says now. */
-static void settle_limits(struct broker *broker)
-{
-    LIST_FOREACH (node, &broker->hub.peers.all) {
-        struct peer *peer = LIST_ENTRY(node, struct peer, link);
-        const struct listener *listener = NULL;
-        LIST_FOREACH (other, &broker->listeners)
-            if (LIST_ENTRY(other, struct listener, link)->id == peer->listener)
-                listener = LIST_ENTRY(other, struct listener, link);
-        peer->limits = limits_of(broker, listener);
-    }
-}
-
-/* All or nothing: whatever is wrong, the old configuration stays in force. */
-static bool reload(struct broker *broker, char reason[CONFIG_REASON_SIZE])
-{
-    struct config config;
-
-    if (broker->draining) {
-        snprintf(reason, CONFIG_REASON_SIZE, "the bus is shutting down");
-        return false;
-    }
-    if (broker->sealed) {
-        snprintf(reason, CONFIG_REASON_SIZE,
-                 "files cannot be read behind --seccomp: restart busd instead");
-        return false;
-    }
-    if (!config_load(&config, broker->source, reason))
-        return false;
-    if (prepare_listeners(broker, &config, reason) < 0) {
-        config_deinit(&config);
-        return false;
-    }
-    settle_listeners(broker, &config);
-    broker->hub.limits = config.limits;
-    revoke_apply(&broker->hub, config.policy);
-    config_deinit(&broker->config);
-    broker->config = config;
-    settle_limits(broker);
-    return true;
-}
-
-static void reload_if_asked(struct broker *broker)
-{
-    struct hub *hub = &broker->hub;
-    char reason[CONFIG_REASON_SIZE];
-
-    if (LIKELY(!hub->reload))
-        return;
-    hub->reload = false;
-    bool right = reload(broker, reason);
-    if (right)
-        log_write(broker->log, LOG_LEVEL_NOTICE, "the configuration has been read anew");
-    else
-        log_write(broker->log, LOG_LEVEL_ERROR, "%s: the configuration stays as it was", reason);
-    LIST_FOREACH_SAFE (node, &hub->reloads) {
-        struct hub_reload *request = LIST_ENTRY(node, struct hub_reload, link);
-        struct peer *caller = peers_find(&hub->peers, request->caller);
-        list_remove(node);
-        if (caller && right)
-            answer_reply(hub, caller, request->id, SPAN("{}"), NULL);
-        else if (caller)
-            answer_call_error(hub, caller, request->id, WIRE_INVALID_ARGUMENTS, "%s", reason);
-        free(request);
-    }
-}
-
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct broker *broker = CONTAINER_OF(prepare, struct broker, prepare);
 
     connections_begin_turn(&broker->hub.shared);
-    reload_if_asked(broker);
+    broker_reload_if_asked(broker);
     dispatch_deadlines(&broker->hub, hub_now(&broker->hub));
     settle(broker, BROKER_TRACES);
     if (broker->draining)
@@ -676,7 +444,7 @@ int broker_listen(struct broker *broker, const struct config_listener *wanted,
     struct listener *listener;
 
     int r = listener_new(&broker->loop, broker->log, endpoint, wanted->address, wanted->label,
-                         on_accept, broker, &listener);
+                         broker_accept, broker, &listener);
     if (r == 0) {
         listener->id = ++broker->last_listener;
         list_append(&broker->listeners, &listener->link);

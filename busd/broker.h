@@ -67,4 +67,14 @@ void broker_run(struct broker *broker);
 /* Before broker_run(), or after it. */
 void broker_deinit(struct broker *broker);
 
+/* In broker-reload.c: reads the configuration anew if somebody has asked for it, all of
+ * it or nothing. */
+void broker_reload_if_asked(struct broker *broker);
+
+/* Those of the listener in the configuration; for one that is not in it, the bus's. */
+const struct limits *broker_limits_of(const struct broker *broker, const struct listener *listener);
+
+/* What listeners do with a client; `userdata` is the broker. */
+void broker_accept(struct listener *listener, int fd, void *userdata);
+
 #endif

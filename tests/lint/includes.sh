@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Includes go strictly downward. For the broker:
 #
-#     main > broker > listener > dispatch > {driver* revoke} > {announce answer}
+#     main > broker* > listener > dispatch > {driver* revoke} > {announce answer}
 #     > deliver > {access patience} > hub > peer > connection > outq > config > rules
 #     > policy > {names topics calls monitor} > {args documents quota}
 #     > {limits deadlines chunk closer credentials document endpoint privileges sandbox
@@ -35,6 +35,7 @@ function rank(path,    name) {
     sub(/^busd\//, "", name)
     sub(/\.[ch]$/, "", name)
     sub(/^driver-.*/, "driver", name)
+    sub(/^broker-.*/, "broker", name)
     return layer[name]
 }
 
@@ -75,7 +76,8 @@ function direction(path) {
         return "it belongs to no layer below"
     if (is_own(path) || rank(path) < rank(FILENAME))
         return ""
-    if (rank(path) == rank(FILENAME) && (rank(path) <= 2 || rank(path) == layer["driver"]))
+    if (rank(path) == rank(FILENAME) && (rank(path) <= 2 || rank(path) == layer["driver"] ||
+        rank(path) == layer["broker"]))
         return ""
     return rank(path) == rank(FILENAME) ? "it is of the same layer" : "it is a higher layer"
 }
