@@ -17,7 +17,7 @@
  *
  * At most one fd-bearing message is in the receiver's socket at a time, because
  * the kernel charges fds in flight to our user until they are read: the next one
- * waits until `struct drain` sees the socket empty.
+ * waits until the epoll set `drain` sees the socket empty.
  */
 #ifndef BUSD_CONNECTION_H
 #define BUSD_CONNECTION_H

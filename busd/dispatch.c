@@ -180,16 +180,26 @@ static void dispatch_call(struct hub *hub, struct peer *caller, const struct env
         answer_error(hub, caller, envelope, WIRE_LIMIT_EXCEEDED, "the bus is out of memory");
 }
 
-static void dispatch_answer(struct hub *hub, struct peer *callee, const struct envelope *envelope,
-                            struct fds *fds)
+/* The call that this is the callee's answer to; NULL if there is none. */
+static struct call *find_answered(struct hub *hub, const struct peer *callee,
+                                  const struct envelope *envelope)
 {
     struct peer *caller = peers_find(&hub->peers, grammar_unique_name(envelope->to));
     struct call *call = caller ? calls_find(&hub->calls, &caller->calls, envelope->id) : NULL;
 
-    if (!call || call->callee != &callee->calls) {
+    return call && call->callee == &callee->calls ? call : NULL;
+}
+
+static void dispatch_answer(struct hub *hub, struct peer *callee, const struct envelope *envelope,
+                            struct fds *fds)
+{
+    struct call *call = find_answered(hub, callee, envelope);
+
+    if (!call) {
         answer_error(hub, callee, envelope, WIRE_NO_SUCH_CALL, NULL);
         return;
     }
+    struct peer *caller = peer_of_party(call->caller);
     calls_remove(&hub->calls, call);
     int r = deliver_message(hub, callee, caller, envelope, fds, DELIVER_ANSWER);
     if (r != 0)
@@ -283,13 +293,12 @@ static void refuse_fds(struct hub *hub, struct peer *sender, const struct envelo
                        enum wire_error error, const char *reason)
 {
     bool answers = envelope->type == MESSAGE_REPLY || envelope->type == MESSAGE_ERROR;
-    struct peer *caller =
-        answers ? peers_find(&hub->peers, grammar_unique_name(envelope->to)) : NULL;
-    struct call *call = caller ? calls_find(&hub->calls, &caller->calls, envelope->id) : NULL;
+    struct call *call = answers ? find_answered(hub, sender, envelope) : NULL;
 
     answer_error(hub, sender, envelope, error, "%s", reason);
-    if (!call || call->callee != &sender->calls)
+    if (!call)
         return;
+    struct peer *caller = peer_of_party(call->caller);
     calls_remove(&hub->calls, call);
     answer_call_error(hub, caller, envelope->id, error, "the answer was lost: %s", reason);
 }

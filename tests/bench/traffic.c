@@ -79,7 +79,7 @@ static int publish(struct bus *bus, const char *body, unsigned long count)
     for (unsigned long i = 0; i < count; i++) {
         int r;
         while ((r = bus_publish_text(bus, TOPIC, body, BODY_SIZE)) == -EAGAIN)
-            bus_flush(bus, BUS_TIMEOUT_NEVER);
+            bus_flush(bus, UINT64_MAX);
         if (r < 0)
             return fail("publish", r);
     }

@@ -230,6 +230,14 @@ static void test_too_many(struct session *session)
     client_expect_error(a, 1, "bus.LimitExceeded");
     SEND_FILES(a, 1, 5, "{'type':'event','topic':'t','fds':1}");
     EXPECT_FILES(b, 1, 5, "{'sender':'$A','type':'event','topic':'t'}");
+    /* Of an answer the caller is told, too: there will be no other. */
+    client_send(a, "{'type':'call','id':2,'to':'$B','method':'M'}");
+    client_expect(b, "{'sender':'$A','type':'call','id':2,'to':'$B','method':'M'}");
+    SEND_FILES(b, 9, 0, "{'type':'reply','id':2,'to':'$A','fds':9}");
+    client_expect_error(a, 2, "bus.LimitExceeded");
+    client_expect_complaint(b, "bus.LimitExceeded", "{'type':'reply','to':'$A','id':2}");
+    client_send(b, "{'type':'reply','id':2,'to':'$A'}");
+    client_expect_complaint(b, "bus.NoSuchCall", "{'type':'reply','to':'$A','id':2}");
 }
 
 /* A line that is refused takes its fds with it, and the next line has its own. */
