@@ -7,6 +7,9 @@
 
 #include "libbus/base/macros.h"
 
+/* So many owners of a name are told of in a step of CONNECTION_EFFORT. */
+#define OWNERS_EFFORT 4
+
 static void write_event(struct text *text, struct span topic, struct span body, bool retained)
 {
     text_append_string(text, "{\"sender\":\"bus\",\"type\":\"event\",\"topic\":\"");
@@ -63,15 +66,39 @@ void announce(struct hub *hub, struct span topic, struct span body)
         lose_event(hub, topic);
 }
 
-void announce_name_body(struct text *text, struct span owner, struct span old)
+static struct span owner_name(struct name_owner *owner)
 {
-    if (owner.size == 0) {
+    return owner ? peer_name(peer_of_owner(owner)) : (struct span){0};
+}
+
+void announce_name_owners(struct text *text, const struct name *name)
+{
+    const char *separator = "";
+
+    text_append_string(text, "\"owner\":\"");
+    text_append_span(text, owner_name(name_get_owner(name)));
+    text_append_string(text, "\"");
+    if (!name_is_shared(name))
+        return;
+    text_append_string(text, ",\"owners\":[");
+    LIST_FOREACH (node, &name->owners) {
+        text_append_string(text, separator);
+        text_append_string(text, "\"");
+        text_append_span(text, owner_name(LIST_ENTRY(node, struct name_claim, by_name)->owner));
+        text_append_string(text, "\"");
+        separator = ",";
+    }
+    text_append_string(text, "]");
+}
+
+void announce_name_body(struct text *text, const struct name *name, struct span old)
+{
+    if (!name) {
         text_append_string(text, "null");
         return;
     }
-    text_append_string(text, "{\"owner\":\"");
-    text_append_span(text, owner);
-    text_append_string(text, "\"");
+    text_append_string(text, "{");
+    announce_name_owners(text, name);
     if (old.size > 0) {
         text_append_string(text, ",\"old\":\"");
         text_append_span(text, old);
@@ -84,11 +111,6 @@ void announce_peer_body(struct text *text, const struct peer *peer)
 {
     text_printf(text, "{\"uid\":%" PRIu32 ",\"pid\":%d}", (uint32_t)peer->credentials.uid,
                 (int)peer->credentials.pid);
-}
-
-static struct span owner_name(struct name_owner *owner)
-{
-    return owner ? peer_name(peer_of_owner(owner)) : (struct span){0};
 }
 
 /* Announces what is in the text, unless there was no memory for it. */
@@ -105,11 +127,16 @@ void announce_name_change(struct hub *hub, const struct name_change *change)
     CLEANUP(text_deinit) struct text body = TEXT_INIT;
     char topic[GRAMMAR_NAME_MAX + 1];
 
-    if (change->before == change->after || !is_heard(hub))
+    if (!change->changed || !is_heard(hub))
         return;
     size_t size =
         (size_t)snprintf(topic, sizeof(topic), "bus.name.%.*s", (int)change->size, change->text);
-    announce_name_body(&body, owner_name(change->after), owner_name(change->before));
+    const struct name *name =
+        change->after ? names_find(&hub->names, (struct span){change->text, change->size}) : NULL;
+    announce_name_body(&body, name,
+                       owner_name(change->before != change->after ? change->before : NULL));
+    /* Who share a name can be many. */
+    hub->shared.effort += (unsigned)(name ? name->owner_count : 0) / OWNERS_EFFORT;
     announce_text(hub, (struct span){topic, size}, &body);
 }
 

@@ -48,6 +48,7 @@ static const struct {
     {"uid", KIND_ID, offsetof(struct args, uid)},
     {"gids", KIND_IDS, offsetof(struct args, gids)},
     {"listener", KIND_WORD, offsetof(struct args, listener)},
+    {"shared", KIND_BOOLEAN, offsetof(struct args, shared)},
 };
 
 static const char *set_text(struct args *args, size_t i, json_t *value)

@@ -32,6 +32,7 @@
 #define ARG_UID               (1u << 13)
 #define ARG_GIDS              (1u << 14)
 #define ARG_LISTENER          (1u << 15)
+#define ARG_SHARED            (1u << 16)
 
 /* What is absent is empty, 0 or false. The spans live as long as the tree. */
 struct args {
@@ -46,6 +47,7 @@ struct args {
     bool queue;
     bool replace;
     bool allow_replacement;
+    bool shared;
     struct span verb;
     struct span method;
     struct span peer;

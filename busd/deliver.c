@@ -199,7 +199,7 @@ static bool name_fits(struct hub *hub, struct span name, struct peer *peer)
 {
     if (span_equal(name, SPAN("bus")))
         return !peer;
-    return peer && hub_find_peer(hub, name) == peer;
+    return peer && hub_is_named(hub, peer, name);
 }
 
 /* Queues the event for every receiver; with `to` (room for all entries) also says

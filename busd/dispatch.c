@@ -6,33 +6,12 @@
 #include <stdio.h>
 
 #include "busd/driver.h"
+#include "busd/guard.h"
 #include "busd/patience.h"
+#include "busd/sharing.h"
 #include "libbus/base/macros.h"
 
 /* -------------------------------------------------------------- events */
-
-/* More than one peer owns a name that guards the topic: nobody may publish it. */
-static const char guard_nobody;
-
-/* Who alone may publish a topic: the owner of every well-known name that is the
- * topic or a prefix of it; NULL if there is none. */
-static const void *find_guard(struct hub *hub, struct span topic)
-{
-    const void *guard = NULL;
-
-    for (size_t i = 0; i <= topic.size; i++) {
-        if (i < topic.size && topic.data[i] != '.')
-            continue;
-        struct name *name = names_find(&hub->names, (struct span){topic.data, i});
-        if (!name)
-            continue;
-        const void *owner = name_get_owner(name);
-        if (guard && guard != owner)
-            return &guard_nobody;
-        guard = owner;
-    }
-    return guard;
-}
 
 /* The one whom the event is for may not have it. */
 static void refuse_receiver(struct hub *hub, struct peer *sender, const struct envelope *envelope,
@@ -63,11 +42,7 @@ static void dispatch_event(struct hub *hub, struct peer *sender, const struct en
         answer_denied(hub, sender, envelope, POLICY_PUBLISH, envelope->topic, &verdict);
         return;
     }
-    if (route->guard_generation != hub->names.generation) {
-        route->guard = find_guard(hub, envelope->topic);
-        route->guard_generation = hub->names.generation;
-    }
-    if (route->guard && route->guard != &sender->names) {
+    if (!guard_allows(hub, route, sender)) {
         answer_error(hub, sender, envelope, WIRE_ACCESS_DENIED,
                      "'%.*s' is guarded: only the owner of the name it begins with may publish it",
                      SPAN_ARGS(envelope->topic));
@@ -78,13 +53,14 @@ static void dispatch_event(struct hub *hub, struct peer *sender, const struct en
         return;
     }
 
-    struct peer *receiver = hub_find_peer(hub, envelope->to);
+    struct peer *receiver;
+    bool allowed = sharing_choose(hub, sender, envelope, &receiver, &verdict);
     if (!receiver)
         answer_error(hub, sender, envelope, WIRE_NAME_UNKNOWN,
                      span_equal(envelope->to, SPAN("bus")) ? "the bus takes no events"
                                                            : "nobody owns '%.*s'",
                      SPAN_ARGS(envelope->to));
-    else if (!access_subscribe(receiver, envelope->topic, &verdict))
+    else if (!allowed)
         refuse_receiver(hub, sender, envelope, &verdict);
     else if (deliver_message(hub, sender, receiver, envelope, fds, DELIVER_EVENT) < 0)
         peer_doom(sender, "out of memory for its events");
@@ -142,10 +118,10 @@ static void dispatch_call(struct hub *hub, struct peer *caller, const struct env
                           struct fds *fds)
 {
     bool to_bus = span_equal(envelope->to, SPAN("bus"));
-    struct peer *callee = to_bus ? NULL : hub_find_peer(hub, envelope->to);
     struct policy_verdict verdict;
+    struct peer *callee;
 
-    if (!access_call(caller, callee, envelope->to, envelope->method, &verdict)) {
+    if (!sharing_choose(hub, caller, envelope, &callee, &verdict)) {
         deliver_nowhere(hub, caller, envelope, fds, false);
         answer_denied(hub, caller, envelope, POLICY_CALL, envelope->to, &verdict);
         return;

@@ -109,8 +109,7 @@ static void write_names(struct text *text, const struct peer *peer, const struct
     text_append_string(text, "\"names\":[");
     LIST_FOREACH (node, &peer->names.claims) {
         struct name_claim *claim = LIST_ENTRY(node, struct name_claim, by_owner);
-        if (name_get_owner(claim->name) != &peer->names ||
-            (peer != asker && !access_sees_name(asker, name_span(claim->name))))
+        if (!claim->owns || (peer != asker && !access_sees_name(asker, name_span(claim->name))))
             continue;
         text_printf(text, "%s\"%.*s\"", separator, SPAN_ARGS(name_span(claim->name)));
         separator = ",";

@@ -44,7 +44,7 @@ static void visit_name(struct snapshot *snapshot, const struct name *name)
 
     text_append_string(&topic, NAME_TOPIC);
     text_append_span(&topic, name_span(name));
-    announce_name_body(&body, peer_name(peer_of_owner(name_get_owner(name))), (struct span){0});
+    announce_name_body(&body, name, (struct span){0});
     visit_value(snapshot, &topic, &body);
 }
 

@@ -72,8 +72,24 @@ struct peer *hub_find_peer(struct hub *hub, struct span name)
     if (id > 0)
         return peers_find(&hub->peers, id);
     struct name *owned = names_find(&hub->names, name);
-    struct peer *peer = owned ? peer_of_owner(name_get_owner(owned)) : NULL;
-    return peer && !peer->doomed ? peer : NULL;
+    if (!owned)
+        return NULL;
+    LIST_FOREACH (node, &owned->owners) {
+        struct peer *peer = peer_of_owner(LIST_ENTRY(node, struct name_claim, by_name)->owner);
+        if (!peer->doomed)
+            return peer;
+    }
+    return NULL;
+}
+
+bool hub_is_named(const struct hub *hub, const struct peer *peer, struct span name)
+{
+    uint64_t id = grammar_unique_name(name);
+
+    if (id > 0)
+        return peer->id == id;
+    struct name *owned = names_find(&hub->names, name);
+    return owned && names_owns(&hub->names, owned, &peer->names);
 }
 
 struct text *hub_text(struct hub *hub)

@@ -61,8 +61,12 @@ void hub_deinit(struct hub *hub);
 
 struct hub *hub_of(struct peer *peer);
 
-/* The peer that a unique or a well-known name stands for; NULL if there is none. */
+/* The peer that a unique or a well-known name stands for, of several the first; NULL if
+ * there is none. */
 struct peer *hub_find_peer(struct hub *hub, struct span name);
+
+/* Whether a unique or a well-known name stands for this peer, alone or among others. */
+bool hub_is_named(const struct hub *hub, const struct peer *peer, struct span name);
 
 /* An empty text for a line of the broker's own; only one is in use at a time. */
 struct text *hub_text(struct hub *hub);

@@ -136,6 +136,11 @@ void peer_doom(struct peer *peer, const char *format, ...)
     va_end(args);
 }
 
+bool peer_is_behind(const struct peer *peer)
+{
+    return peer->connection.outq.bytes > peer->limits->queue_bytes / 4;
+}
+
 void peer_set_dirty(struct peer *peer)
 {
     if (list_is_empty(&peer->dirty_link)) {

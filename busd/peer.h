@@ -116,6 +116,8 @@ struct peer *peers_find(const struct peers *peers, uint64_t id);
  * the client and logged; NULL is for one that has left by itself. */
 void peer_doom(struct peer *peer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+bool peer_is_behind(const struct peer *peer);
+
 /* Something has been queued, or can be written now. What is urgent, because somebody
  * waits for it, goes before what is not. */
 void peer_set_dirty(struct peer *peer);

@@ -78,6 +78,7 @@ struct route {
      * names that are owned, as of this generation of the names. */
     uint64_t guard_generation;
     const void *guard;
+    bool guard_shared;
     /* … whether those who may not have it have been dropped from the entries, and
      * what the policy said to the last publisher (0: to nobody yet). */
     bool filtered;

@@ -3,7 +3,7 @@
 # Includes go strictly downward. For the broker:
 #
 #     main > broker* > listener > dispatch > {driver* revoke} > {announce answer}
-#     > deliver > {access patience} > hub > peer > connection > outq > config > rules
+#     > deliver > sharing > {access guard patience} > hub > peer > connection > outq > config > rules
 #     > policy > {names topics calls monitor} > {args documents quota}
 #     > {limits deadlines chunk closer credentials document endpoint privileges sandbox
 #     watch fatal}
@@ -112,7 +112,7 @@ BEGIN {
     count = split("limits,deadlines,chunk,closer,credentials,document,endpoint,privileges,sandbox,watch,fatal " \
                   "args,documents,quota " \
                   "names,topics,calls,monitor policy rules config outq connection peer hub " \
-                  "access,patience deliver announce,answer revoke,driver dispatch listener broker main", groups, " ")
+                  "access,guard,patience sharing deliver announce,answer revoke,driver dispatch listener broker main", groups, " ")
     for (i = 1; i <= count; i++) {
         n = split(groups[i], members, ",")
         for (j = 1; j <= n; j++)
