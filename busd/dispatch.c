@@ -388,7 +388,7 @@ static bool remove_trace(struct hub *hub, struct peer *peer)
         answer_call_error(hub, caller, id, WIRE_NO_REPLY, NULL);
         return true;
     }
-    return false;
+    return backlog_wake(&peer->backlog, UINT64_MAX, 1) > 0;
 }
 
 bool dispatch_goodbye(struct hub *hub, struct peer *peer, unsigned *traces)

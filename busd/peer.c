@@ -41,6 +41,7 @@ static void init_handles(struct peer *peer, struct quota_user *user)
     subscriber_init(&peer->subscriber, user);
     call_party_init(&peer->calls, user);
     watcher_init(&peer->watcher, user);
+    backlog_init(&peer->backlog);
 }
 
 /* Charges the connection as such. */
@@ -136,11 +137,6 @@ void peer_doom(struct peer *peer, const char *format, ...)
     va_end(args);
 }
 
-bool peer_is_behind(const struct peer *peer)
-{
-    return peer->connection.outq.bytes > peer->limits->queue_bytes / 4;
-}
-
 void peer_set_dirty(struct peer *peer)
 {
     if (list_is_empty(&peer->dirty_link)) {
@@ -160,6 +156,20 @@ void peer_set_urgent(struct peer *peer)
     peer->connection.shared->effort += CONNECTION_CALL_EFFORT;
     peer->urgent = true;
     list_append(&peer->peers->urgent, &peer->dirty_link);
+}
+
+void peer_await(struct peer *peer, struct backlog_waiter *waiter)
+{
+    const struct connection *connection = &peer->connection;
+
+    backlog_wait(&peer->backlog, waiter, connection->bytes_sent + connection->outq.bytes);
+}
+
+unsigned peer_wake(struct peer *peer, unsigned max)
+{
+    uint64_t position = peer->connection.bytes_sent + peer->limits->queue_soft_bytes;
+
+    return backlog_wake(&peer->backlog, peer_is_behind(peer) ? position : UINT64_MAX, max);
 }
 
 void peer_cut_largest(struct quota_user *user)
@@ -213,6 +223,7 @@ static void on_closed(uv_handle_t *handle)
 
 void peer_close(struct peer *peer)
 {
+    assert(list_is_empty(&peer->backlog.waiters));
     list_remove(&peer->link);
     list_remove(&peer->user_link);
     list_remove(&peer->dirty_link);

@@ -360,7 +360,7 @@ static const struct transcript transcripts[] = {
     TRANSCRIPT_CONFIGURED(test_policy, RULES),
     {.name = "test_slow_owner",
      .run = test_slow_owner,
-     .args = BUSD_ARGS("--limit", "queue_bytes=4194304"),
+     .args = BUSD_ARGS("--limit", "queue_soft_bytes=1048576"),
      .plain_only = true},
 };
 

@@ -5,8 +5,8 @@
 #     main > broker* > listener > dispatch > {driver* revoke} > {announce answer}
 #     > deliver > sharing > {access guard patience} > hub > peer > connection > outq > config > rules
 #     > policy > {names topics calls monitor} > {args documents quota}
-#     > {limits deadlines chunk closer credentials document endpoint privileges sandbox
-#     watch fatal}
+#     > {limits backlog deadlines chunk closer credentials document endpoint privileges
+#     sandbox watch fatal}
 #     > wire > base
 #
 # for the library libbus/*.c > wire > base. Tools and examples see the public
@@ -109,7 +109,7 @@ function check_order(kind, name) {
 
 BEGIN {
     base_rank = 3
-    count = split("limits,deadlines,chunk,closer,credentials,document,endpoint,privileges,sandbox,watch,fatal " \
+    count = split("limits,backlog,deadlines,chunk,closer,credentials,document,endpoint,privileges,sandbox,watch,fatal " \
                   "args,documents,quota " \
                   "names,topics,calls,monitor policy rules config outq connection peer hub " \
                   "access,guard,patience sharing deliver announce,answer revoke,driver dispatch listener broker main", groups, " ")
