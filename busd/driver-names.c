@@ -29,7 +29,7 @@ static void refuse_taken(struct driver_call *call)
     const struct name *name = names_find(&call->hub->names, asked);
     struct peer *owner = access_find_peer(call->hub, call->caller, asked);
     const char *how =
-        !name || !name_is_shared(name) ? "" : ", who shares it: ask for it with `shared`, too";
+        !name || !name_is_shared(name) ? "" : ", who shares it: ask for it with shared:true, too";
 
     driver_fail(call, WIRE_NAME_TAKEN, "'%.*s' is owned by %.*s%s", SPAN_ARGS(asked),
                 SPAN_ARGS(owner ? peer_name(owner) : SPAN("somebody else")), how);

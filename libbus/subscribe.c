@@ -454,11 +454,9 @@ void subscriptions_claim(struct bus *bus, struct bus_message *event)
 
 static bool is_from(const struct subscription *subscription, const struct bus_message *event)
 {
-    const char *sender = subscription->owner ? subscription->owner->unique : subscription->sender;
-
-    if (!subscription->owner && !sender[0])
-        return true;
-    return span_is(event->envelope.sender, sender);
+    if (subscription->owner)
+        return name_owner_is(subscription->owner, event->envelope.sender);
+    return !subscription->sender[0] || span_is(event->envelope.sender, subscription->sender);
 }
 
 /* The next subscription from `node` on that the event is for. */

@@ -24,6 +24,7 @@
 #include "bus/bus.h"
 #include "libbus/base/hash.h"
 #include "libbus/base/list.h"
+#include "libbus/base/span.h"
 #include "libbus/pending.h"
 #include "libbus/slot.h"
 
@@ -64,8 +65,9 @@ struct name_owner {
     struct hash_node node;
     bool listed;
     unsigned users;
-    struct list dependents;        /* struct subscription */
-    char unique[UNIQUE_NAME_SIZE]; /* empty: nobody */
+    struct list dependents; /* struct subscription */
+    uint64_t *owners;       /* the numbers of their unique names, sorted */
+    size_t owner_count;
 };
 
 struct subscriptions {
@@ -105,5 +107,8 @@ void subscriptions_deliver(struct bus *bus, struct bus_message *event);
 int name_owner_get(struct bus *bus, const char *name, struct name_owner **ret_owner,
                    struct bus_error *error);
 void name_owner_put(struct bus *bus, struct name_owner *owner, bool tell);
+
+/* Whether a unique name is one of the name's owners. */
+bool name_owner_is(const struct name_owner *owner, struct span unique);
 
 #endif

@@ -118,7 +118,8 @@ typedef void (*bus_message_handler)(struct bus_message *message, void *userdata)
  * last reference goes without an answer is answered with bus.NoReply. */
 typedef int (*bus_call_handler)(struct bus_message *call, void *userdata);
 
-/* A name has `owner` (a unique name) now, or nobody owns it (NULL). */
+/* A name has `owner` (a unique name) now, of several the first, or nobody owns it
+ * (NULL). */
 typedef void (*bus_name_handler)(struct bus *bus, const char *name, const char *owner,
                                  void *userdata);
 
@@ -457,6 +458,20 @@ struct bus_method {
 BUS_PUBLIC int bus_serve(struct bus *bus, const char *name, const struct bus_method *methods,
                          void *userdata, struct bus_slot **ret_slot, struct bus_error *error);
 
+/* What a service can be told. Initialise with {0}, which is what bus_serve() does; fields
+ * may be added. */
+struct bus_service_options {
+    unsigned name_flags; /* enum bus_name_flags, for the request of the name */
+};
+
+/* Serves, with more to say; `options` (NULL: the defaults) is borrowed. Otherwise as
+ * bus_serve(). With BUS_NAME_SHARED each owner of the name gets a part of the calls to
+ * it; with BUS_NAME_QUEUE they come once the name is ours. */
+BUS_PUBLIC int bus_serve_with(struct bus *bus, const char *name,
+                              const struct bus_service_options *options,
+                              const struct bus_method *methods, void *userdata,
+                              struct bus_slot **ret_slot, struct bus_error *error);
+
 /* The description that Introspect sends along for the service of this slot: one
  * sentence about the whole of it. Borrowed, must live as long as the service. */
 BUS_PUBLIC void bus_slot_set_description(struct bus_slot *slot, const char *description);
@@ -482,21 +497,26 @@ BUS_PUBLIC bool bus_message_is_cancelled(const struct bus_message *call);
 /* ------------------------------------------------------------- names */
 
 enum bus_name_flags {
-    BUS_NAME_QUEUE = 1,            /* wait in line if it is taken */
-    BUS_NAME_REPLACE = 2,          /* take it from an owner who allows that */
-    BUS_NAME_ALLOW_REPLACEMENT = 4 /* allow that */
+    BUS_NAME_QUEUE = 1,             /* wait in line if it is taken */
+    BUS_NAME_REPLACE = 2,           /* take it from an owner who allows that */
+    BUS_NAME_ALLOW_REPLACEMENT = 4, /* allow that */
+    BUS_NAME_SHARED = 8             /* own it together with all who ask for it so */
 };
 
 /* Requests a name and waits. 1: we own it; 0: we stand in its queue
- * (BUS_NAME_QUEUE); -EEXIST: it is taken. */
+ * (BUS_NAME_QUEUE); -EEXIST: it is taken.
+ *
+ * Calls to a name with several owners go round them, one to each in turn; one that
+ * leaves much unread is passed over while others do not. So what an owner remembers
+ * from one call to the next, the owner who gets the next one does not know. */
 BUS_PUBLIC int bus_request_name(struct bus *bus, const char *name, unsigned flags,
                                 struct bus_error *error);
 
 /* Gives a name (or the place in its queue) back and waits. -EADDRNOTAVAIL: not ours. */
 BUS_PUBLIC int bus_release_name(struct bus *bus, const char *name, struct bus_error *error);
 
-/* Tells the owner of a name now and at every change, without a gap. The handler is
- * called at least once. */
+/* Tells the owner of a name now and at every change, without a gap; of several owners
+ * the first, who stays it until it goes. The handler is called at least once. */
 BUS_PUBLIC int bus_watch_name(struct bus *bus, const char *name, bus_name_handler handler,
                               void *userdata, struct bus_slot **ret_slot, struct bus_error *error);
 
