@@ -202,6 +202,11 @@ const char *bus_message_topic(struct bus_message *message)
     return string_of(message, STRING_TOPIC, message->envelope.topic);
 }
 
+const char *bus_message_group(struct bus_message *message)
+{
+    return string_of(message, STRING_GROUP, message->envelope.group);
+}
+
 const char *bus_message_method(struct bus_message *message)
 {
     return string_of(message, STRING_METHOD, message->envelope.method);

@@ -32,6 +32,7 @@ enum message_string {
     STRING_PATH,
     STRING_ERROR_NAME,
     STRING_ERROR_TEXT,
+    STRING_GROUP,
     STRING_COUNT
 };
 

@@ -152,6 +152,7 @@ static void subscription_destroy(struct bus_slot *slot)
 
     bus_message_unref(subscription->refusal);
     free(subscription->pattern);
+    free(subscription->group);
     free(subscription);
 }
 
@@ -252,6 +253,8 @@ static void write_arguments(struct text *body, const char *pattern,
     text_printf(body, "{\"topic\":\"%s\"", pattern);
     if (options->sender)
         text_printf(body, ",\"sender\":\"%s\"", options->sender);
+    if (options->group)
+        text_printf(body, ",\"group\":\"%s\"", options->group);
     if (options->retained != BUS_RETAINED_FIRST)
         text_printf(body, ",\"retained\":%s",
                     options->retained == BUS_RETAINED_NO ? "false" : "\"only\"");
@@ -297,6 +300,12 @@ static int check(const char *pattern, const struct bus_subscription_options *opt
     if (reason)
         return bus_error_set_errno(error, -EINVAL, "'%s' is no name: %s (at byte %zu)", sender,
                                    reason, offset);
+    reason = options->group ? grammar_check_group(span_from(options->group), &offset) : NULL;
+    if (reason)
+        return bus_error_set_errno(error, -EINVAL, "'%s' is no name of a group: %s (at byte %zu)",
+                                   options->group, reason, offset);
+    if (options->group && options->retained == BUS_RETAINED_ONLY)
+        return bus_error_set_errno(error, -EINVAL, "a group gets no last values");
     if ((unsigned)options->retained > BUS_RETAINED_ONLY)
         return bus_error_set_errno(error, -EINVAL, "%d is no value of enum bus_retained",
                                    (int)options->retained);
@@ -311,7 +320,8 @@ static int start(struct bus *bus, struct subscription *subscription, const char 
     int r;
 
     subscription->pattern = strdup(pattern);
-    if (!subscription->pattern)
+    subscription->group = options->group ? strdup(options->group) : NULL;
+    if (!subscription->pattern || (options->group && !subscription->group))
         return bus_error_set_errno(error, -ENOMEM, "out of memory");
     if (sender && (sender[0] == ':' || strcmp(sender, "bus") == 0)) {
         strcpy(subscription->sender, sender);
@@ -459,13 +469,23 @@ static bool is_from(const struct subscription *subscription, const struct bus_me
     return !subscription->sender[0] || span_is(event->envelope.sender, subscription->sender);
 }
 
+/* An event for a group is for the subscriptions of that group, any other for those of
+ * none. */
+static bool is_for(const struct subscription *subscription, const struct bus_message *event)
+{
+    struct span group = event->envelope.group;
+
+    return group.size > 0 ? subscription->group && span_is(group, subscription->group)
+                          : !subscription->group;
+}
+
 /* The next subscription from `node` on that the event is for. */
 static struct subscription *next_match(const struct list *head, struct list *node,
                                        const struct bus_message *event)
 {
     for (; node != head; node = node->next) {
         struct subscription *s = of_link(node);
-        if (s->slot.bus && event->position > s->since && is_from(s, event) &&
+        if (s->slot.bus && event->position > s->since && is_for(s, event) && is_from(s, event) &&
             (s->route || grammar_matches(span_from(s->pattern), event->envelope.topic)))
             return s;
     }

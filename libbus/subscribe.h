@@ -55,6 +55,7 @@ struct subscription {
     bool waited;    /* a blocking function waits for the answer */
     bool eager;     /* when there is no last value, make a null event */
     enum bus_retained retained;
+    char *group;          /* NULL: none */
     uint64_t values_left; /* last values whose handler has not been called yet */
     struct bus_message *refusal;
 };

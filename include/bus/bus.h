@@ -292,6 +292,7 @@ BUS_PUBLIC enum bus_message_type bus_message_type(const struct bus_message *mess
 BUS_PUBLIC const char *bus_message_sender(struct bus_message *message);
 BUS_PUBLIC const char *bus_message_to(struct bus_message *message);
 BUS_PUBLIC const char *bus_message_topic(struct bus_message *message);
+BUS_PUBLIC const char *bus_message_group(struct bus_message *message);
 BUS_PUBLIC const char *bus_message_method(struct bus_message *message);
 BUS_PUBLIC const char *bus_message_path(struct bus_message *message);
 BUS_PUBLIC const char *bus_message_error_name(struct bus_message *message);
@@ -374,9 +375,18 @@ enum bus_retained {
 struct bus_subscription_options {
     const char *sender; /* as for bus_subscribe(); NULL: anybody */
     enum bus_retained retained;
+    const char *group; /* a queue group to be a member of; NULL: none */
 };
 
-/* Subscribes, with more to say; `options` (NULL: the defaults) is borrowed. The first one
+/* The members of a queue group share the events that they have subscribed to: each event
+ * goes to one of them, in turn, and bus_message_group() says for which group it is. One
+ * that leaves much unread is passed over, and what has not been written yet to one that
+ * goes, another one gets. Members are connections of the same user that have subscribed
+ * with the same group name; groups of different users have nothing to do with each other.
+ * What a connection subscribes to without a group it gets besides, as ever. For a group
+ * no last values come (-EINVAL for BUS_RETAINED_ONLY).
+ *
+ * Subscribes, with more to say; `options` (NULL: the defaults) is borrowed. The first one
  * waits and returns how many last values the handler will get. -EINVAL: an option that is
  * none. Otherwise as bus_subscribe() and bus_subscribe_async(). */
 BUS_PUBLIC int bus_subscribe_with(struct bus *bus, const char *pattern,
@@ -539,13 +549,15 @@ BUS_PUBLIC int bus_message_take_fd(struct bus_message *message, unsigned index);
 
 /* ----------------------------------------------------------- grammar */
 
-/* Whether a text may be used as a well-known name, a topic, a pattern or a method.
+/* Whether a text may be used as a well-known name, a topic, a pattern, a method or the
+ * name of a queue group.
  * NULL if so, else a static sentence that says what is wrong, with the first wrong
  * byte in *ret_offset (may be NULL). */
 BUS_PUBLIC const char *bus_check_name(const char *text, size_t *ret_offset);
 BUS_PUBLIC const char *bus_check_topic(const char *text, size_t *ret_offset);
 BUS_PUBLIC const char *bus_check_pattern(const char *text, size_t *ret_offset);
 BUS_PUBLIC const char *bus_check_method(const char *text, size_t *ret_offset);
+BUS_PUBLIC const char *bus_check_group(const char *text, size_t *ret_offset);
 
 /* Whether a text is one JSON value as the bus takes it. Returns as above. */
 BUS_PUBLIC const char *bus_check_json(const char *text, size_t size, size_t *ret_offset);

@@ -85,6 +85,7 @@ static void check_tree(const struct envelope *e, json_t *tree)
     check_string(tree, "error", e->error, envelope_has(e, KEY_ERROR));
     check_string(tree, "sender", e->sender, envelope_has(e, KEY_SENDER));
     check_string(tree, "retain", e->retain, envelope_has(e, KEY_RETAIN));
+    check_string(tree, "group", e->group, envelope_has(e, KEY_GROUP));
     check_integer(tree, "id", e->id, envelope_has(e, KEY_ID));
     check_integer(tree, "timeout", e->timeout, envelope_has(e, KEY_TIMEOUT));
     check_integer(tree, "ttl", e->ttl, envelope_has(e, KEY_TTL));
@@ -114,7 +115,7 @@ static void check_keys(const char *line)
     static const char *const keys[] = {
         "type",     "to",      "id",     "method", "path",    "topic",    "body",   "fds",
         "error",    "message", "more",   "retain", "ttl",     "body_fd",  "sender", "retained",
-        "no_reply", "about",   "reason", "offset", "timeout", "no_start",
+        "no_reply", "about",   "reason", "offset", "timeout", "no_start", "group",
     };
     unsigned count[ARRAY_SIZE(keys)] = {0};
     struct scan_fault fault;

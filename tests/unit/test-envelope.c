@@ -319,7 +319,7 @@ static void test_every_order(void **state)
 static const char *const known_keys[] = {
     "type",   "to",    "id",      "method",   "path",     "topic",   "body",
     "fds",    "error", "message", "no_reply", "no_start", "timeout", "more",
-    "retain", "ttl",   "body_fd", "sender",   "retained",
+    "retain", "ttl",   "body_fd", "sender",   "retained", "group",
 };
 
 /* A known key must not get past in disguise: any one character written as escape. */
