@@ -384,8 +384,8 @@ static void test_stalled(struct session *session)
     publish(a, "t", 1);
     expect_receipt(a, 1, 1, 1, 0);
     assert_true(busd_has_logged(&session->busd, "(stall_timeout)"));
-    while (client_next(b))
-        ;
+    for (struct message *message; (message = client_next(b));)
+        message_free(message);
     client_close(b);
     publish(a, "u", 2);
     while (next_event(c) != 2)
