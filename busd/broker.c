@@ -229,13 +229,14 @@ static void bury(struct broker *broker, struct peer *peer, unsigned *traces)
 }
 
 /* Those who have waited for it go on; if they are many, some of them later. */
-static unsigned wake(struct peer *peer)
+static unsigned wake(struct hub *hub, struct peer *peer)
 {
     if (peer->doomed || list_is_empty(&peer->backlog.waiters))
         return 0;
     unsigned woken = peer_wake(peer, BROKER_WAKE_MAX);
     if (woken == BROKER_WAKE_MAX)
         peer_set_dirty(peer);
+    answer_receipts(hub);
     return woken;
 }
 
@@ -252,7 +253,7 @@ static unsigned flush(struct hub *hub, struct peer *peer)
         lose(peer, "writing to it failed", r);
     else if (peer->overflow)
         announce_overflow(hub, peer);
-    unsigned woken = wake(peer);
+    unsigned woken = wake(hub, peer);
     patience_await_reading(hub, peer);
     uint64_t sent = peer->connection.bytes_sent - before;
     return woken * BROKER_WAKE_EFFORT +

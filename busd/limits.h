@@ -47,8 +47,8 @@
     X(subscriptions_per_user, 4096, 65536, 1, 10000000, "subscriptions of a user")                 \
     X(names, 64, 512, 1, 1000000, "names a connection owns or waits for")                          \
     X(names_per_user, 512, 4096, 1, 10000000, "names a user owns or waits for")                    \
-    X(calls, 1024, 16384, 1, 1000000, "outstanding calls of a connection")                         \
-    X(calls_per_user, 8192, 65536, 1, 10000000, "outstanding calls of a user")                     \
+    X(calls, 1024, 16384, 1, 1000000, "outstanding calls and receipts of a connection")            \
+    X(calls_per_user, 8192, 65536, 1, 10000000, "outstanding calls and receipts of a user")        \
     X(monitors, 16, 64, 1, 1000000, "monitor filters of a connection")                             \
     X(monitors_per_user, 64, 256, 1, 1000000, "monitor filters of a user")                         \
     X(call_timeout, 25000, 25000, 1, UINT64_C(1) << 40,                                            \

@@ -40,6 +40,7 @@ static void init_handles(struct peer *peer, struct quota_user *user)
     name_owner_init(&peer->names, user);
     subscriber_init(&peer->subscriber, user);
     call_party_init(&peer->calls, user);
+    receipt_party_init(&peer->receipts, user);
     watcher_init(&peer->watcher, user);
     backlog_init(&peer->backlog);
 }

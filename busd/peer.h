@@ -22,6 +22,7 @@
 #include "busd/monitor.h"
 #include "busd/names.h"
 #include "busd/policy.h"
+#include "busd/receipts.h"
 #include "busd/topics.h"
 #include "libbus/base/log.h"
 #include "libbus/wire/grammar.h"
@@ -80,6 +81,7 @@ struct peer {
     struct name_owner names;
     struct subscriber subscriber;
     struct call_party calls;
+    struct receipt_party receipts;
     struct watcher watcher;
     struct overflow *overflow; /* NULL while nothing has been lost */
     struct backlog backlog;    /* who waits until it has read */

@@ -4,7 +4,7 @@
 #
 #     main > broker* > listener > dispatch > {driver* revoke} > {announce answer}
 #     > deliver > sharing > {access guard patience} > hub > peer > connection > outq > config > rules
-#     > policy > {names topics calls monitor} > {args documents quota}
+#     > policy > {names topics calls receipts monitor} > {args documents quota}
 #     > {limits backlog deadlines chunk closer credentials document endpoint privileges
 #     sandbox watch fatal}
 #     > wire > base
@@ -111,7 +111,7 @@ BEGIN {
     base_rank = 3
     count = split("limits,backlog,deadlines,chunk,closer,credentials,document,endpoint,privileges,sandbox,watch,fatal " \
                   "args,documents,quota " \
-                  "names,topics,calls,monitor policy rules config outq connection peer hub " \
+                  "names,topics,calls,receipts,monitor policy rules config outq connection peer hub " \
                   "access,guard,patience sharing deliver announce,answer revoke,driver dispatch listener broker main", groups, " ")
     for (i = 1; i <= count; i++) {
         n = split(groups[i], members, ",")
