@@ -96,6 +96,31 @@ struct peer *access_find_peer(struct hub *hub, const struct peer *peer, struct s
     return sees ? found : NULL;
 }
 
+/* Whether the subscriber may have the topic, or *ret_ask that it depends. */
+static bool may_receive(struct subscriber *subscriber, struct span topic, bool *ret_ask)
+{
+    struct peer *peer = peer_of_subscriber(subscriber);
+    struct policy_verdict verdict;
+
+    *ret_ask = peer->view->dynamic & 1u << POLICY_SUBSCRIBE;
+    return *ret_ask || access_subscribe(peer, topic, &verdict);
+}
+
+static void filter_groups(struct route_groups *groups, struct span topic)
+{
+    for (size_t g = 0; g < groups->count; g++) {
+        struct route_group *group = &groups->groups[g];
+        struct route_member *members = &groups->members[group->first];
+        size_t kept = 0;
+        for (size_t i = 0; i < group->count; i++) {
+            struct route_member member = members[i];
+            if (may_receive(member.subscriber, topic, &member.ask))
+                members[kept++] = member;
+        }
+        group->count = kept;
+    }
+}
+
 void access_filter_route(struct route *route)
 {
     struct span topic = {route->topic, route->topic_size};
@@ -105,13 +130,11 @@ void access_filter_route(struct route *route)
         return;
     for (size_t i = 0; i < route->count; i++) {
         struct route_entry entry = route->entries[i];
-        struct peer *peer = peer_of_subscriber(entry.subscriber);
-        struct policy_verdict verdict;
-        entry.ask = peer->view->dynamic & 1u << POLICY_SUBSCRIBE;
-        if (entry.ask || access_subscribe(peer, topic, &verdict))
+        if (may_receive(entry.subscriber, topic, &entry.ask))
             route->entries[kept++] = entry;
     }
     route->count = kept;
+    filter_groups(&route->groups, topic);
     route->filtered = true;
 }
 

@@ -11,6 +11,7 @@ enum arg_kind {
     KIND_DESTINATION, /* a unique or well-known name, or "bus" */
     KIND_PATTERN,
     KIND_METHOD,
+    KIND_GROUP,
     KIND_TYPE,
     KIND_WORD,
     KIND_INTEGER, /* at least 1 */
@@ -24,7 +25,7 @@ static const char *const kind_names[] = {
     [KIND_ID] = "user or group number", [KIND_IDS] = "array of group numbers",
     [KIND_DESTINATION] = "name",        [KIND_PATTERN] = "pattern",
     [KIND_TYPE] = "message type",       [KIND_INTEGER] = "integer",
-    [KIND_BOOLEAN] = "boolean",
+    [KIND_BOOLEAN] = "boolean",         [KIND_GROUP] = "name of a group",
 };
 
 static const struct {
@@ -49,6 +50,7 @@ static const struct {
     {"gids", KIND_IDS, offsetof(struct args, gids)},
     {"listener", KIND_WORD, offsetof(struct args, listener)},
     {"shared", KIND_BOOLEAN, offsetof(struct args, shared)},
+    {"group", KIND_GROUP, offsetof(struct args, group)},
 };
 
 static const char *set_text(struct args *args, size_t i, json_t *value)
@@ -68,6 +70,8 @@ static const char *set_text(struct args *args, size_t i, json_t *value)
         return grammar_check_pattern(text, NULL);
     case KIND_METHOD:
         return grammar_check_method(text, NULL);
+    case KIND_GROUP:
+        return grammar_check_group(text, NULL);
     case KIND_WORD:
         return NULL;
     default:

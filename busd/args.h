@@ -33,6 +33,7 @@
 #define ARG_GIDS              (1u << 14)
 #define ARG_LISTENER          (1u << 15)
 #define ARG_SHARED            (1u << 16)
+#define ARG_GROUP             (1u << 17)
 
 /* What is absent is empty, 0 or false. The spans live as long as the tree. */
 struct args {
@@ -40,6 +41,7 @@ struct args {
     struct span name;
     struct span topic;
     struct span sender;
+    struct span group;
     struct span from;
     struct span to;
     enum message_type type;

@@ -125,8 +125,9 @@ static int admit(struct broker *broker, const struct listener *listener, int fd,
     if (r == 0 && !verdict.allow)
         r = WIRE_ACCESS_DENIED;
     if (r == 0) {
-        struct peer_options options = {user, credentials, listener->label, view,
-                                       broker_limits_of(broker, listener)};
+        struct peer_options options = {
+            user,        credentials, listener->label, view, broker_limits_of(broker, listener),
+            &hub->shares};
         r = peer_new(&hub->peers, &hub->shared, fd, &options, &slot, ret_peer);
     }
     if (r == WIRE_ACCESS_DENIED) {
@@ -261,6 +262,15 @@ static unsigned flush(struct hub *hub, struct peer *peer)
                      : 1);
 }
 
+/* What somebody does not read any more, or may not have any more, goes to others. */
+static unsigned hand_over(struct hub *hub, struct list *node)
+{
+    struct share_holder *holder = LIST_ENTRY(node, struct share_holder, link);
+
+    deliver_again(hub, CONTAINER_OF(holder, struct peer, shares), true);
+    return BROKER_SHARE_EFFORT;
+}
+
 /* Writing can doom a peer, and burying one makes more to write: until all is quiet, or
  * until what one turn may do of it is done. Calls and answers are always written. */
 static void settle(struct broker *broker, unsigned traces)
@@ -274,6 +284,8 @@ static void settle(struct broker *broker, unsigned traces)
             bury(broker, LIST_ENTRY(node, struct peer, doomed_link), &traces);
         else if ((node = list_first(&peers->urgent)))
             flush(&broker->hub, LIST_ENTRY(node, struct peer, dirty_link));
+        else if (effort < BROKER_WRITE_EFFORT && (node = list_first(&broker->hub.shares.strewn)))
+            effort += hand_over(&broker->hub, node);
         else if (effort < BROKER_WRITE_EFFORT && (node = list_first(&peers->dirty)))
             effort += flush(&broker->hub, LIST_ENTRY(node, struct peer, dirty_link));
         else
@@ -293,7 +305,7 @@ static void arm_again(struct broker *broker)
     const struct hub *hub = &broker->hub;
 
     if (list_is_empty(&hub->peers.dirty) && list_is_empty(&hub->peers.doomed) &&
-        !connections_wait(&hub->shared))
+        list_is_empty(&hub->shares.strewn) && !connections_wait(&hub->shared))
         uv_idle_stop(&broker->again);
     else
         uv_idle_start(&broker->again, on_again);

@@ -15,6 +15,8 @@
 #define DRAIN_EVENTS 16
 /* An own buffer of this size is kept while no line is unfinished. */
 #define PARTIAL_KEEP 512
+/* What it takes to keep track of a piece with a mark: the mark's object, and an item. */
+#define MARKED_BYTES 128
 
 /* How long a write is put off when the kernel has no memory for it: at first, and at
  * most. */
@@ -125,7 +127,8 @@ uint64_t connection_bytes(const struct connection *connection)
 {
     size_t capacity = connection->partial_capacity;
 
-    return connection->outq.bytes + (capacity > PARTIAL_KEEP ? capacity : 0);
+    return connection->outq.bytes + connection->outq.marked * MARKED_BYTES +
+           (capacity > PARTIAL_KEEP ? capacity : 0);
 }
 
 static unsigned count_fds(const struct connection *connection)
@@ -559,6 +562,7 @@ static int write_queue(struct connection *connection)
         }
         if (n == -EPIPE || n == -ECONNRESET) {
             /* It does not read any more; what it has sent is still read to the end. */
+            connection->deaf = true;
             outq_deinit(outq, &connection->shared->pool);
             return set_events(connection, connection->events & ~UV_WRITABLE);
         }

@@ -94,6 +94,7 @@ struct connection {
     bool full;           /* the socket has taken no more, and has not said that it would */
     bool unfinished;     /* the beginning of a line has been read, or fds for one */
     bool failed;         /* the socket is in error; what it holds is still read */
+    bool deaf;           /* nobody reads there any more: what is queued is let go of */
     unsigned fds_unread; /* how many are in the socket, not known to be read */
     bool has_backlog;    /* whole lines wait */
     struct list waiting; /* for a turn: in one of the lists of what is shared */

@@ -23,18 +23,20 @@ static void show_monitors(struct hub *hub, const struct sighting *sighting);
 
 /* ------------------------------------------------------------ queueing */
 
-int deliver_layout(struct hub *hub, struct peer *sender, const struct envelope *envelope,
-                   struct fds *fds, struct piece *ret_piece)
+int deliver_layout(struct hub *hub, struct peer *sender, struct span key,
+                   const struct envelope *envelope, struct fds *fds, struct piece *ret_piece)
 {
     struct span prefix = peer_prefix(sender);
-    size_t size = prefix.size + envelope->rest.size + 1;
+    size_t size = prefix.size + key.size + envelope->rest.size + 1;
 
     int r = chunk_arena_alloc(&hub->arena, size, ret_piece);
     if (r < 0)
         return r;
     char *out = ret_piece->chunk->data + ret_piece->offset;
     memcpy(out, prefix.data, prefix.size);
-    memcpy(out + prefix.size, envelope->rest.data, envelope->rest.size);
+    if (key.size > 0)
+        memcpy(out + prefix.size, key.data, key.size);
+    memcpy(out + prefix.size + key.size, envelope->rest.data, envelope->rest.size);
     out[size - 1] = '\n';
     ret_piece->fds = fds;
     return 0;
@@ -148,6 +150,15 @@ static int refuse(struct hub *hub, struct peer *receiver, const struct piece *pi
     return WIRE_LIMIT_EXCEEDED;
 }
 
+/* The piece is in the receiver's queue. */
+static void queued(struct hub *hub, struct peer *receiver, const struct piece *piece)
+{
+    receiver->counters.delivered++;
+    hub->counters.delivered++;
+    if (piece->fds || connection_is_blocked(&receiver->connection))
+        connection_charge(&receiver->connection);
+}
+
 int deliver_to(struct hub *hub, struct peer *receiver, const struct piece *piece,
                enum delivery delivery, struct span topic)
 {
@@ -166,14 +177,29 @@ int deliver_to(struct hub *hub, struct peer *receiver, const struct piece *piece
         peer_doom(receiver, "out of memory for what it has not read");
         return WIRE_LIMIT_EXCEEDED;
     }
-    receiver->counters.delivered++;
-    hub->counters.delivered++;
-    if (piece->fds || connection_is_blocked(&receiver->connection))
-        connection_charge(&receiver->connection);
+    queued(hub, receiver, piece);
     if (delivery == DELIVER_EVENT)
         peer_set_dirty(receiver);
     else
         peer_set_urgent(receiver);
+    return 0;
+}
+
+int deliver_share(struct hub *hub, struct peer *receiver, const struct piece *piece,
+                  struct group *group, uint64_t filter)
+{
+    hub->shared.effort++;
+    if (receiver->doomed || receiver->overflow ||
+        (!has_room(hub, receiver, piece, DELIVER_EVENT) &&
+         !make_room(hub, receiver, piece, DELIVER_EVENT)))
+        return WIRE_LIMIT_EXCEEDED;
+    if (share_append(&receiver->shares, &receiver->connection.outq, &hub->shared.pool, piece, group,
+                     filter) < 0) {
+        peer_doom(receiver, "out of memory for what it has not read");
+        return WIRE_LIMIT_EXCEEDED;
+    }
+    queued(hub, receiver, piece);
+    peer_set_dirty(receiver);
     return 0;
 }
 
@@ -184,7 +210,7 @@ int deliver_message(struct hub *hub, struct peer *sender, struct peer *receiver,
 {
     struct piece piece;
 
-    int r = deliver_layout(hub, sender, envelope, fds, &piece);
+    int r = deliver_layout(hub, sender, (struct span){0}, envelope, fds, &piece);
     if (r < 0)
         return r;
     r = deliver_to(hub, receiver, &piece, delivery, envelope->topic);
@@ -194,9 +220,7 @@ int deliver_message(struct hub *hub, struct peer *sender, struct peer *receiver,
     return r;
 }
 
-/* Writes down whether the receiver gets the event; if it has much to read before, the
- * receipt waits for it. */
-static void note(struct receipt *receipt, struct peer *receiver, bool queued)
+void deliver_note(struct receipt *receipt, struct peer *receiver, bool queued)
 {
     receipt->matched++;
     if (!queued) {
@@ -213,14 +237,6 @@ static void note(struct receipt *receipt, struct peer *receiver, bool queued)
         peer_doom(peer_of_publisher(receipt->publisher), "out of memory for its receipts");
 }
 
-/* Whether a filter's name means this peer; NULL is the broker. */
-static bool name_fits(struct hub *hub, struct span name, struct peer *peer)
-{
-    if (span_equal(name, SPAN("bus")))
-        return !peer;
-    return peer && hub_is_named(hub, peer, name);
-}
-
 /* Queues the event for every receiver; with `to` (room for all entries) also says
  * for whom. Returns their number. */
 static size_t fan_out(struct hub *hub, struct peer *sender, struct route *route,
@@ -235,7 +251,8 @@ static size_t fan_out(struct hub *hub, struct peer *sender, struct route *route,
         if (entry->filter) {
             if (mark == 0)
                 mark = topics_new_mark(&hub->topics);
-            if (entry->subscriber->mark == mark || !name_fits(hub, entry->filter->sender, sender))
+            if (entry->subscriber->mark == mark ||
+                !hub_is_named(hub, sender, entry->filter->sender))
                 continue;
             entry->subscriber->mark = mark;
         }
@@ -244,10 +261,10 @@ static size_t fan_out(struct hub *hub, struct peer *sender, struct route *route,
         if (entry->ask && !access_subscribe(receiver, envelope->topic, &verdict))
             continue;
         bool leaves = receiver->doomed;
-        bool queued = deliver_to(hub, receiver, piece, DELIVER_EVENT, envelope->topic) == 0;
+        bool is_queued = deliver_to(hub, receiver, piece, DELIVER_EVENT, envelope->topic) == 0;
         if (receipt && !leaves)
-            note(receipt, receiver, queued);
-        if (queued && to)
+            deliver_note(receipt, receiver, is_queued);
+        if (is_queued && to)
             to[count++] = receiver;
     }
     return count;
@@ -265,26 +282,34 @@ struct route *deliver_route(struct hub *hub, struct span topic)
 /* Room for the receivers, for those who want to know who they were. */
 static struct peer **new_receivers(const struct route *route)
 {
-    return malloc((route->count + 1) * sizeof(struct peer *));
+    return malloc((route->count + route->groups.count + 1) * sizeof(struct peer *));
 }
 
 void deliver_event(struct hub *hub, struct peer *sender, struct route *route,
                    const struct envelope *envelope, struct fds *fds, struct receipt *receipt)
 {
     bool watched = !list_is_empty(&hub->monitors.watchers);
-    struct piece piece;
+    struct piece piece = {0};
+    size_t count = 0;
 
-    if (route->count == 0 && !watched)
-        return;
     CLEANUP(cleanup_free) struct peer **to = watched ? new_receivers(route) : NULL;
-    if ((watched && !to) || deliver_layout(hub, sender, envelope, fds, &piece) < 0) {
+    if ((watched && !to) ||
+        ((watched || route->count > 0) &&
+         deliver_layout(hub, sender, (struct span){0}, envelope, fds, &piece) < 0)) {
         peer_doom(sender, "out of memory for its events");
         return;
     }
-    size_t count = fan_out(hub, sender, route, envelope, &piece, receipt, to);
+    if (route->count > 0)
+        count = fan_out(hub, sender, route, envelope, &piece, receipt, to);
+    if (route->groups.count == 0 && !watched)
+        return;
+    /* It is laid out anew for groups, and the arena may let go of what was before. */
+    struct chunk *pinned = piece.chunk ? chunk_ref(piece.chunk) : NULL;
+    count += deliver_to_groups(hub, sender, route, envelope, fds, receipt, to ? to + count : NULL);
     if (watched)
         show_monitors(
             hub, &(struct sighting){MESSAGE_EVENT, envelope->topic, sender, to, count, &piece});
+    chunk_unref(pinned);
 }
 
 int deliver_event_to(struct hub *hub, struct peer *sender, struct peer *receiver,
@@ -295,7 +320,7 @@ int deliver_event_to(struct hub *hub, struct peer *sender, struct peer *receiver
     if (r < 0)
         return r;
     if (receipt)
-        note(receipt, receiver, r == 0);
+        deliver_note(receipt, receiver, r == 0);
     return 0;
 }
 
@@ -306,7 +331,7 @@ void deliver_nowhere(struct hub *hub, struct peer *sender, const struct envelope
     struct piece piece;
 
     if (list_is_empty(&hub->monitors.watchers) ||
-        deliver_layout(hub, sender, envelope, fds, &piece) < 0)
+        deliver_layout(hub, sender, (struct span){0}, envelope, fds, &piece) < 0)
         return;
     show_monitors(hub, &(struct sighting){envelope->type, envelope->topic, sender, &broker,
                                           to_broker ? 1 : 0, &piece});
@@ -362,12 +387,12 @@ static bool filter_sees(struct hub *hub, const struct monitor_filter *filter,
 {
     if (!monitor_filter_matches(filter, sighting->type, sighting->topic))
         return false;
-    if (filter->from.size > 0 && !name_fits(hub, filter->from, sighting->from))
+    if (filter->from.size > 0 && !hub_is_named(hub, sighting->from, filter->from))
         return false;
     if (filter->to.size == 0)
         return true;
     for (size_t i = 0; i < sighting->to_count; i++)
-        if (name_fits(hub, filter->to, sighting->to[i]))
+        if (hub_is_named(hub, sighting->to[i], filter->to))
             return true;
     return false;
 }

@@ -24,15 +24,21 @@ enum delivery {
     DELIVER_ANSWER, /* what is never dropped: replies, errors, cancels, notices */
 };
 
-/* Lays out a client's line with its sender in front. 0 or -ENOMEM; the piece is
- * borrowed until the next layout. `fds` is borrowed by the piece. */
-int deliver_layout(struct hub *hub, struct peer *sender, const struct envelope *envelope,
-                   struct fds *fds, struct piece *ret_piece);
+/* Lays out a client's line with its sender in front, and then `key`, another member with
+ * a comma (empty: none). 0 or -ENOMEM; the piece is borrowed until the next layout. `fds`
+ * is borrowed by the piece. */
+int deliver_layout(struct hub *hub, struct peer *sender, struct span key,
+                   const struct envelope *envelope, struct fds *fds, struct piece *ret_piece);
 
 /* Queues a piece. `topic` is that of an event, for the notice if it is dropped.
  * 0, or WIRE_LIMIT_EXCEEDED: not queued (the receiver may be doomed now). */
 int deliver_to(struct hub *hub, struct peer *receiver, const struct piece *piece,
                enum delivery delivery, struct span topic);
+
+/* Queues an event for a member of a group if there is room; else nothing is lost. 0 or
+ * WIRE_LIMIT_EXCEEDED. `filter`: see busd/shares.h. */
+int deliver_share(struct hub *hub, struct peer *receiver, const struct piece *piece,
+                  struct group *group, uint64_t filter);
 
 /* Makes the line of a client's event, call or answer and sends it to one receiver,
  * and to monitors. 0, WIRE_LIMIT_EXCEEDED or -ENOMEM. */
@@ -50,6 +56,23 @@ void deliver_event(struct hub *hub, struct peer *sender, struct route *route,
 /* The same for an event that is for one receiver. 0 or -ENOMEM. */
 int deliver_event_to(struct hub *hub, struct peer *sender, struct peer *receiver,
                      const struct envelope *envelope, struct fds *fds, struct receipt *receipt);
+
+/* To one member of each queue group that the route names: the next in turn of those who may
+ * have it, are not behind and have room; if all are behind, the next who has room; if none
+ * has, one of them gets notice. With `to` also says who it was. Returns how many have got
+ * it. */
+size_t deliver_to_groups(struct hub *hub, struct peer *sender, const struct route *route,
+                         const struct envelope *envelope, struct fds *fds, struct receipt *receipt,
+                         struct peer **to);
+
+/* Takes the oldest event of a group's that has not been written to the member yet, or with
+ * `strewn` that its queue has let go of, and gives it to another member, in the same way.
+ * False: there is none. */
+bool deliver_again(struct hub *hub, struct peer *member, bool strewn);
+
+/* Writes down whether the receiver gets the event; if it has much to read before, the
+ * receipt waits for it. */
+void deliver_note(struct receipt *receipt, struct peer *receiver, bool is_queued);
 
 /* Shows monitors a call that goes to no peer: to the broker itself, or to nobody. */
 void deliver_nowhere(struct hub *hub, struct peer *sender, const struct envelope *envelope,

@@ -440,6 +440,8 @@ static bool remove_trace(struct hub *hub, struct peer *peer)
     struct name_change change;
     struct list *node;
 
+    if (deliver_again(hub, peer, false))
+        return true;
     if ((node = list_first(&peer->subscriber.subscriptions))) {
         struct subscription *subscription = LIST_ENTRY(node, struct subscription, by_subscriber);
         topics_unsubscribe(&hub->topics, &peer->subscriber, subscription->id);

@@ -128,6 +128,8 @@ static void write_subscriptions(struct text *text, const struct peer *peer)
                     subscription->id, SPAN_ARGS(subscription->pattern));
         if (subscription->sender.size > 0)
             text_printf(text, ",\"sender\":\"%.*s\"", SPAN_ARGS(subscription->sender));
+        if (subscription->group)
+            text_printf(text, ",\"group\":\"%.*s\"", SPAN_ARGS(group_name(subscription->group)));
         text_append_string(text, "}");
         separator = ",";
     }
@@ -174,6 +176,9 @@ static void write_hub_stats(struct text *text, const struct hub *hub)
         hub->id, BUSD_VERSION, clock_seconds(CLOCK_REALTIME) - hub->started, connections,
         hub->names.table.count, hub->topics.count, hub->calls.table.count,
         hub->receipts.table.count, monitors);
+    text_printf(text,
+                "\"groups\":{\"count\":%zu,\"handed_over\":%" PRIu64 ",\"dropped\":%" PRIu64 "},",
+                hub->topics.groups.table.count, hub->handovers.given, hub->handovers.dropped);
     write_counters(text, &hub->counters, sent, queued);
     text_append_string(text, "}");
 }

@@ -90,6 +90,11 @@ void driver_subscribe(struct driver_call *call)
     struct subscription *subscription;
     struct policy_verdict verdict;
 
+    if (call->args.group.size > 0 && grammar_is_reserved(call->args.topic)) {
+        driver_fail(call, WIRE_INVALID_ARGUMENTS,
+                    "argument 'group': the bus's own events are not shared out");
+        return;
+    }
     /* What the pattern stands for is judged topic by topic, as events pass; but who
      * may have none of it is told at once. */
     if (!access_subscribe(call->caller, call->args.topic, &verdict) &&
@@ -99,7 +104,7 @@ void driver_subscribe(struct driver_call *call)
         return;
     }
     int r = topics_subscribe(&hub->topics, &call->caller->subscriber, call->args.topic, sender,
-                             call->caller->limits->subscriptions, &subscription);
+                             call->args.group, call->caller->limits->subscriptions, &subscription);
     if (r == WIRE_LIMIT_EXCEEDED) {
         driver_fail_limit(call, call->caller->subscriber.count, "subscriptions",
                           call->caller->limits->subscriptions, QUOTA_SUBSCRIPTIONS);

@@ -39,6 +39,7 @@ int hub_init(struct hub *hub, struct log *log, uv_loop_t *loop,
     peers_init(&hub->peers);
     names_init(&hub->names);
     topics_init(&hub->topics);
+    shares_init(&hub->shares, &hub->topics.groups);
     deadlines_init(&hub->deadlines, hub_now(hub));
     calls_init(&hub->calls, &hub->deadlines);
     receipts_init(&hub->receipts);
@@ -53,6 +54,7 @@ void hub_deinit(struct hub *hub)
         free(LIST_ENTRY(node, struct hub_reload, link));
     receipts_deinit(&hub->receipts);
     calls_deinit(&hub->calls);
+    shares_deinit(&hub->shares);
     topics_deinit(&hub->topics);
     names_deinit(&hub->names);
     peers_deinit(&hub->peers);
@@ -88,6 +90,8 @@ bool hub_is_named(const struct hub *hub, const struct peer *peer, struct span na
 {
     uint64_t id = grammar_unique_name(name);
 
+    if (!peer || span_equal(name, SPAN("bus")))
+        return !peer && span_equal(name, SPAN("bus"));
     if (id > 0)
         return peer->id == id;
     struct name *owned = names_find(&hub->names, name);

@@ -32,6 +32,12 @@ struct hub_reload {
     uint64_t id;
 };
 
+/* What became of the shares of members of groups that could not have them any more. */
+struct hub_handovers {
+    uint64_t given;   /* to another member */
+    uint64_t dropped; /* there was none, or none with room */
+};
+
 struct hub {
     struct log *log;
     struct limits limits;
@@ -43,6 +49,8 @@ struct hub {
     struct peers peers;
     struct names names;
     struct topics topics;
+    struct shares shares;
+    struct hub_handovers handovers;
     struct deadlines deadlines;
     struct calls calls;
     struct receipts receipts;
@@ -69,7 +77,7 @@ struct hub *hub_of(struct peer *peer);
  * there is none. */
 struct peer *hub_find_peer(struct hub *hub, struct span name);
 
-/* Whether a unique or a well-known name stands for this peer, alone or among others. */
+/* Whether a name stands for this peer, alone or among others; NULL is the broker. */
 bool hub_is_named(const struct hub *hub, const struct peer *peer, struct span name);
 
 /* An empty text for a line of the broker's own; only one is in use at a time. */

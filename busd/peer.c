@@ -76,6 +76,7 @@ int peer_new(struct peers *peers, struct connection_shared *shared, int fd,
                                                 "{\"sender\":\":%" PRIu64 "\",", id);
     peer->since = clock_seconds(CLOCK_REALTIME);
     init_handles(peer, user);
+    share_holder_init(&peer->shares, options->shares);
     int r = charge(peer, user, ret_slot);
     if (r == 0) {
         r = hash_add(&peers->by_id, &peer->by_id, hash_of(&peers->by_id, &id, sizeof(id)));

@@ -23,6 +23,7 @@
 #include "busd/names.h"
 #include "busd/policy.h"
 #include "busd/receipts.h"
+#include "busd/shares.h"
 #include "busd/topics.h"
 #include "libbus/base/log.h"
 #include "libbus/wire/grammar.h"
@@ -80,6 +81,7 @@ struct peer {
     struct quota_user *user;
     struct name_owner names;
     struct subscriber subscriber;
+    struct share_holder shares;
     struct call_party calls;
     struct receipt_party receipts;
     struct watcher watcher;
@@ -106,6 +108,7 @@ struct peer_options {
     const char *label;               /* copied */
     struct policy_view *view;        /* … the reference to this */
     const struct limits *limits;     /* borrowed until they are set anew */
+    struct shares *shares;           /* borrowed */
 };
 
 /* Takes the socket, on success only; the peer may be doomed from the start. 0; WIRE_LIMIT_EXCEEDED

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "busd/topics-groups.h"
 #include "libbus/wire/grammar.h"
 
 /* One segment of the patterns below its parent. Literal children are found by the
@@ -119,6 +120,7 @@ void topics_init(struct topics *topics)
     hash_init(&topics->ids);
     hash_init(&topics->routes);
     list_init(&topics->ages);
+    groups_init(&topics->groups);
 }
 
 static struct route *find_route(const struct topics *topics, struct span topic, uint64_t hash)
@@ -136,6 +138,7 @@ static void route_free(struct topics *topics, struct route *route)
     hash_remove(&topics->routes, &route->node);
     list_remove(&route->age);
     topics->cache_bytes -= route->bytes;
+    route_groups_deinit(&route->groups);
     free(route->entries);
     free(route);
 }
@@ -145,6 +148,7 @@ void topics_deinit(struct topics *topics)
     assert(topics->count == 0);
     LIST_FOREACH_SAFE (node, &topics->ages)
         route_free(topics, LIST_ENTRY(node, struct route, age));
+    groups_deinit(&topics->groups);
     hash_deinit(&topics->routes);
     hash_deinit(&topics->ids);
     hash_deinit(&topics->nodes);
@@ -213,23 +217,30 @@ static void invalidate(struct topics *topics, struct span pattern)
 }
 
 int topics_subscribe(struct topics *topics, struct subscriber *subscriber, struct span pattern,
-                     struct span sender, size_t max, struct subscription **ret_subscription)
+                     struct span sender, struct span group_name, size_t max,
+                     struct subscription **ret_subscription)
 {
+    struct group *group = NULL;
     struct charge charge;
 
     if (subscriber->count >= max || charge_one(&charge, subscriber->user, QUOTA_SUBSCRIPTIONS) != 0)
         return WIRE_LIMIT_EXCEEDED;
     struct subscription *subscription = subscription_new(subscriber, pattern, sender);
-    struct topic_node *node = subscription ? grow(topics, pattern) : NULL;
+    if (subscription && group_name.size > 0)
+        group = groups_get(&topics->groups, subscriber->user->uid, group_name);
+    struct topic_node *node =
+        subscription && (group || group_name.size == 0) ? grow(topics, pattern) : NULL;
     if (!node || hash_add(&topics->ids, &subscription->by_id,
                           id_hash(topics, subscriber, subscription->id)) < 0) {
         if (node)
             prune(topics, node);
+        groups_put(&topics->groups, group);
         free(subscription);
         charge_give_back(&charge);
         return -ENOMEM;
     }
     subscription->charge = charge;
+    subscription->group = group;
     subscription->node = node;
     list_append(&node->subscriptions, &subscription->by_node);
     list_append(&subscriber->subscriptions, &subscription->by_subscriber);
@@ -253,6 +264,7 @@ static void subscription_free(struct topics *topics, struct subscription *subscr
     topics->count--;
     topics->count_broker -= grammar_is_reserved(subscription->pattern);
     invalidate(topics, subscription->pattern);
+    groups_put(&topics->groups, subscription->group);
     free(subscription);
 }
 
@@ -282,6 +294,7 @@ uint64_t topics_new_mark(struct topics *topics)
 /* A growing array of the entries found on a walk. */
 struct walk {
     struct topics *topics;
+    struct route_groups *groups;
     uint64_t mark;
     struct route_entry *entries;
     size_t count;
@@ -310,6 +323,11 @@ static void collect(struct walk *walk, const struct topic_node *at, bool filtere
     LIST_FOREACH (node, &at->subscriptions) {
         struct subscription *subscription = LIST_ENTRY(node, struct subscription, by_node);
         struct subscriber *subscriber = subscription->subscriber;
+        if (subscription->group) {
+            if (!filtered && !route_groups_add(walk->groups, subscription))
+                walk->failed = true;
+            continue;
+        }
         if ((subscription->sender.size > 0) != filtered || subscriber->mark == walk->mark)
             continue;
         if (!filtered)
@@ -360,19 +378,25 @@ static struct route *route_new(struct topics *topics, struct span topic, uint64_
 static bool route_build(struct topics *topics, struct route *route)
 {
     struct span topic = {route->topic, route->topic_size};
-    struct walk walk = {
-        .topics = topics, .mark = topics_new_mark(topics), .entries = TAKE(route->entries)};
+    struct walk walk = {.topics = topics,
+                        .groups = &route->groups,
+                        .mark = topics_new_mark(topics),
+                        .entries = TAKE(route->entries)};
 
     walk.capacity = route->count;
     topics->cache_bytes -= route->bytes;
     route->bytes = 0;
+    route_groups_begin(&route->groups);
     if (topics->root) {
         visit(&walk, topics->root, topic, false);
         visit(&walk, topics->root, topic, true);
     }
+    if (!route_groups_arrange(topics, &route->groups))
+        walk.failed = true;
     route->entries = walk.entries;
     route->count = walk.count;
-    route->bytes = sizeof(*route) + route->topic_size + walk.capacity * sizeof(*walk.entries);
+    route->bytes = sizeof(*route) + route->topic_size + walk.capacity * sizeof(*walk.entries) +
+                   route_groups_bytes(&route->groups);
     topics->cache_bytes += route->bytes;
     route->generation = topics->generation;
     route->filtered = false;

@@ -4,6 +4,9 @@
  * the subscribers they go to. Pure: it knows neither sockets nor JSON nor peers.
  * A subscriber is a `struct subscriber` that a peer embeds.
  *
+ * What is subscribed to as a member of a queue group (busd/groups.h) goes to one member
+ * of it: the route has them by group, and the caller chooses.
+ *
  * A route is valid as long as no subscription has come or gone since it was made;
  * so in steady state an event costs one hash lookup, however many subscriptions
  * there are. Only a miss walks the trie: one step per segment of the topic for
@@ -16,6 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "busd/groups.h"
 #include "busd/quota.h"
 #include "libbus/base/hash.h"
 #include "libbus/base/list.h"
@@ -32,6 +36,7 @@ struct topics {
     struct hash ids;    /* struct subscription by subscriber and id */
     struct hash routes; /* struct route by topic */
     struct list ages;   /* struct route, the one built longest ago first */
+    struct groups groups;
     size_t cache_bytes;
     size_t count;        /* subscriptions */
     size_t count_broker; /* … to topics of the broker's own */
@@ -56,7 +61,8 @@ struct subscription {
     struct topic_node *node;
     uint64_t id; /* unique for this subscriber, from 1 */
     struct span pattern;
-    struct span sender; /* the filter; empty: none */
+    struct span sender;  /* the filter; empty: none */
+    struct group *group; /* NULL: none; else a reference */
     char text[];
 };
 
@@ -67,6 +73,30 @@ struct route_entry {
     struct subscriber *subscriber;
     const struct subscription *filter;
     bool ask; /* the caller's: whether it may have this event is to be found out */
+};
+
+/* The same for a member of a queue group. */
+struct route_member {
+    struct group *group;
+    struct subscriber *subscriber;
+    const struct subscription *filter;
+    bool ask; /* as above */
+};
+
+/* Some of the members of a route: those who share an event as this group. */
+struct route_group {
+    struct group *group;
+    size_t first;
+    size_t count;
+};
+
+struct route_groups {
+    struct route_group *groups;
+    struct route_member *members;
+    size_t count;
+    size_t capacity;
+    size_t member_count;
+    size_t member_capacity;
 };
 
 struct route {
@@ -87,6 +117,7 @@ struct route {
     const void *publish_rule;
     size_t count;
     struct route_entry *entries;
+    struct route_groups groups;
     size_t topic_size;
     char topic[];
 };
@@ -98,9 +129,11 @@ void topics_deinit(struct topics *topics); /* asserts that no subscription is le
 void subscriber_init(struct subscriber *subscriber, struct quota_user *user);
 
 /* 0 with *ret_subscription; WIRE_LIMIT_EXCEEDED beyond `max` or what the user may
- * have; -ENOMEM. Pattern and sender must be valid; an empty sender means anybody. */
+ * have; -ENOMEM. Pattern, sender and group must be valid; an empty sender means anybody,
+ * an empty group none. */
 int topics_subscribe(struct topics *topics, struct subscriber *subscriber, struct span pattern,
-                     struct span sender, size_t max, struct subscription **ret_subscription);
+                     struct span sender, struct span group, size_t max,
+                     struct subscription **ret_subscription);
 
 /* 0 or WIRE_NO_SUCH_SUBSCRIPTION. */
 int topics_unsubscribe(struct topics *topics, struct subscriber *subscriber, uint64_t id);
@@ -111,6 +144,10 @@ void topics_leave(struct topics *topics, struct subscriber *subscriber);
 /* The receivers of a topic, valid until the next call of any function here; NULL
  * when out of memory. */
 struct route *topics_route(struct topics *topics, struct span topic);
+
+/* A number for the sender that a subscription filters by, by which the same filter is
+ * known again; never 0. */
+uint64_t topics_filter(const struct topics *topics, const struct subscription *subscription);
 
 /* Makes every route be built anew. */
 void topics_invalidate(struct topics *topics);

@@ -204,7 +204,7 @@ static void subscribe(struct world *world, unsigned k, struct span rest)
         (rest.size > 0 && grammar_check_destination(rest, NULL)))
         return;
     FUZZ_CHECK(topics_subscribe(&world->topics, &world->subscribers[k], pattern, rest,
-                                SUBSCRIPTIONS_MAX, &subscription) == 0,
+                                (struct span){0}, SUBSCRIPTIONS_MAX, &subscription) == 0,
                "a subscription was refused");
     *entry = (struct entry){k, subscription->id, pattern, rest};
     for (size_t i = 0; i < world->count; i++)

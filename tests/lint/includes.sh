@@ -3,8 +3,8 @@
 # Includes go strictly downward. For the broker:
 #
 #     main > broker* > listener > dispatch > {driver* revoke} > {announce answer}
-#     > deliver > sharing > {access guard patience} > hub > peer > connection > outq > config > rules
-#     > policy > {names topics calls receipts monitor} > {args documents quota}
+#     > deliver > sharing > {access guard patience} > hub > peer > connection > shares > outq
+#     > config > rules > policy > {names topics calls receipts monitor} > {args documents quota groups}
 #     > {limits backlog deadlines chunk closer credentials document endpoint privileges
 #     sandbox watch fatal}
 #     > wire > base
@@ -34,9 +34,15 @@ function rank(path,    name) {
     name = path
     sub(/^busd\//, "", name)
     sub(/\.[ch]$/, "", name)
-    sub(/^driver-.*/, "driver", name)
-    sub(/^broker-.*/, "broker", name)
+    sub(/-.*/, "", name)
     return layer[name]
+}
+
+# Files that serve one header together: driver-names.c is of the driver.
+function series(path) {
+    sub(/^.*\//, "", path)
+    sub(/[-.].*$/, "", path)
+    return path
 }
 
 function is_own(path,    a, b) {
@@ -76,8 +82,7 @@ function direction(path) {
         return "it belongs to no layer below"
     if (is_own(path) || rank(path) < rank(FILENAME))
         return ""
-    if (rank(path) == rank(FILENAME) && (rank(path) <= 2 || rank(path) == layer["driver"] ||
-        rank(path) == layer["broker"]))
+    if (rank(path) == rank(FILENAME) && (rank(path) <= 2 || series(path) == series(FILENAME)))
         return ""
     return rank(path) == rank(FILENAME) ? "it is of the same layer" : "it is a higher layer"
 }
@@ -110,8 +115,8 @@ function check_order(kind, name) {
 BEGIN {
     base_rank = 3
     count = split("limits,backlog,deadlines,chunk,closer,credentials,document,endpoint,privileges,sandbox,watch,fatal " \
-                  "args,documents,quota " \
-                  "names,topics,calls,receipts,monitor policy rules config outq connection peer hub " \
+                  "args,documents,quota,groups " \
+                  "names,topics,calls,receipts,monitor policy rules config outq shares connection peer hub " \
                   "access,guard,patience sharing deliver announce,answer revoke,driver dispatch listener broker main", groups, " ")
     for (i = 1; i <= count; i++) {
         n = split(groups[i], members, ",")

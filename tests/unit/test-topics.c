@@ -52,7 +52,7 @@ static uint64_t subscribe(unsigned who, const char *pattern, const char *sender)
     struct subscription *subscription = NULL;
 
     assert_int_equal(topics_subscribe(&topics, &subscribers[who], span_from(pattern),
-                                      span_from(sender), LIMIT, &subscription),
+                                      span_from(sender), (struct span){0}, LIMIT, &subscription),
                      0);
     assert_ptr_equal(subscription->subscriber, &subscribers[who]);
     assert_true(span_is(subscription->pattern, pattern));
@@ -176,18 +176,18 @@ static void test_limit(void **state)
     struct subscription *subscription;
 
     for (unsigned i = 0; i < 3; i++)
-        assert_int_equal(topics_subscribe(&topics, &subscribers[0], SPAN("a"), (struct span){0}, 3,
-                                          &subscription),
+        assert_int_equal(topics_subscribe(&topics, &subscribers[0], SPAN("a"), (struct span){0},
+                                          (struct span){0}, 3, &subscription),
                          0);
-    assert_int_equal(
-        topics_subscribe(&topics, &subscribers[0], SPAN("b.c"), (struct span){0}, 3, &subscription),
-        WIRE_LIMIT_EXCEEDED);
+    assert_int_equal(topics_subscribe(&topics, &subscribers[0], SPAN("b.c"), (struct span){0},
+                                      (struct span){0}, 3, &subscription),
+                     WIRE_LIMIT_EXCEEDED);
     assert_int_equal(subscribers[0].count, 3);
     assert_int_equal(topics.nodes.count, 1);
     assert_int_equal(topics_unsubscribe(&topics, &subscribers[0], subscription->id), 0);
-    assert_int_equal(
-        topics_subscribe(&topics, &subscribers[0], SPAN("b.c"), (struct span){0}, 3, &subscription),
-        0);
+    assert_int_equal(topics_subscribe(&topics, &subscribers[0], SPAN("b.c"), (struct span){0},
+                                      (struct span){0}, 3, &subscription),
+                     0);
 }
 
 /* The longest patterns and topics there are. */
