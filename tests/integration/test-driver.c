@@ -292,7 +292,9 @@ static void test_helpful_messages(struct session *session)
     static const char *const cases[][4] = {
         {"Subscribe", "{'topic':'a..b'}", "topic", "segment"},
         {"Subscribe", "{}", "topic", "missing"},
-        {"Subscribe", "{'topic':'t','group':'g'}", "group", "sender"},
+        {"Subscribe", "{'topic':'t','colour':'g'}", "colour", "sender"},
+        {"Subscribe", "{'topic':'t','group':'a.b'}", "group", "only letters"},
+        {"Subscribe", "{'topic':'bus.name.*','group':'g'}", "group", "not shared out"},
         {"Unsubscribe", "{'subscription':'x'}", "subscription", "integer"},
         {"RequestName", "{'name':'org.example.X','queue':1}", "queue", "true or false"},
         {"Monitor", "{'type':'x'}", "type", "event"},
