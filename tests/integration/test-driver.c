@@ -135,12 +135,12 @@ static void test_stats(struct session *session)
     client_send(a, "{'type':'call','id':1,'to':'$B','method':'M'}");
     client_expect(b, "{'sender':'$A','type':'call','id':1,'to':'$B','method':'M'}");
 
-    client_ask(
-        a, "Stats", "{}",
-        "{'id':'*','version':'" BUSD_VERSION "','uptime':'*','connections':2,'names':1,"
-        "'subscriptions':2,'groups':{'count':0,'handed_over':0,'dropped':0},'calls':1,'monitors':1,"
-        "'messages':{'received':9,'delivered':'*','dropped':0,'invalid':1},"
-        "'bytes':{'received':'*','sent':'*','queued':'*'}}");
+    client_ask(a, "Stats", "{}",
+               "{'id':'*','version':'" BUSD_VERSION "','uptime':'*','connections':2,'names':1,"
+               "'subscriptions':2,'calls':1,'receipts':0,'monitors':1,"
+               "'groups':{'count':0,'handed_over':0,'dropped':0},"
+               "'messages':{'received':9,'delivered':'*','dropped':0,'invalid':1},"
+               "'bytes':{'received':'*','sent':'*','queued':'*'}}");
     CLEANUP(cleanup_free)
     char *of_b = client_expand(
         session,
