@@ -142,14 +142,15 @@ static void test_stats(struct session *session)
                "'messages':{'received':9,'delivered':'*','dropped':0,'invalid':1},"
                "'bytes':{'received':'*','sent':'*','queued':'*'}}");
     CLEANUP(cleanup_free)
-    char *of_b = client_expand(
-        session,
-        "{'name':'$B','uid':%u,'pid':%d,'connected':'*','names':['org.example.B'],"
-        "'subscriptions':[{'subscription':1,'topic':'a.*'},"
-        "{'subscription':2,'topic':'b','sender':'$A'}],'calls':{'made':0,'received':1},"
-        "'messages':{'received':4,'delivered':9,'dropped':0,'invalid':0},"
-        "'bytes':{'received':'*','sent':'*','queued':0},'monitor':true}",
-        getuid(), getpid());
+    char *of_b =
+        client_expand(session,
+                      "{'name':'$B','uid':%u,'pid':%d,'connected':'*','names':['org.example.B'],"
+                      "'subscriptions':[{'subscription':1,'topic':'a.*'},"
+                      "{'subscription':2,'topic':'b','sender':'$A'}],'calls':{'made':0,'received':"
+                      "1},'receipts':0,"
+                      "'messages':{'received':4,'delivered':9,'dropped':0,'invalid':0},"
+                      "'bytes':{'received':'*','sent':'*','queued':0},'monitor':true}",
+                      getuid(), getpid());
     client_ask(a, "Stats", "{'name':'$B'}", of_b);
     client_ask(a, "Stats", "{'name':'org.example.B'}", of_b);
     json_t *of_a = client_ask_json(a, "Stats", "{'name':'$A'}");
