@@ -6,6 +6,9 @@
 
 #include "libbus/base/macros.h"
 
+/* So many rules take as long as one step of CONNECTION_EFFORT. */
+#define RULES_EFFORT 4
+
 static bool ask(const struct peer *peer, struct policy_question question,
                 struct policy_verdict *ret_verdict)
 {
@@ -96,17 +99,32 @@ struct peer *access_find_peer(struct hub *hub, const struct peer *peer, struct s
     return sees ? found : NULL;
 }
 
-/* Whether the subscriber may have the topic, or *ret_ask that it depends. */
-static bool may_receive(struct subscriber *subscriber, struct span topic, bool *ret_ask)
+/* The same for all who have this view: a rule is not looked at once for each of them. */
+static bool view_may_subscribe(struct hub *hub, struct policy_view *view, struct span topic,
+                               uint64_t mark)
 {
-    struct peer *peer = peer_of_subscriber(subscriber);
-    struct policy_verdict verdict;
+    struct policy_question question = {.verb = POLICY_SUBSCRIBE, .topic = topic};
 
-    *ret_ask = peer->view->dynamic & 1u << POLICY_SUBSCRIBE;
-    return *ret_ask || access_subscribe(peer, topic, &verdict);
+    if (view->mark != mark) {
+        view->mark = mark;
+        view->allowed = policy_ask(view, &question).allow;
+        hub->shared.effort += (unsigned)(view->counts[POLICY_SUBSCRIBE] / RULES_EFFORT);
+    }
+    return view->allowed;
 }
 
-static void filter_groups(struct route_groups *groups, struct span topic)
+/* Whether the subscriber may have the topic, or *ret_ask that it depends. */
+static bool may_receive(struct hub *hub, struct subscriber *subscriber, struct span topic,
+                        uint64_t mark, bool *ret_ask)
+{
+    struct policy_view *view = peer_of_subscriber(subscriber)->view;
+
+    *ret_ask = view->dynamic & 1u << POLICY_SUBSCRIBE;
+    return *ret_ask || view_may_subscribe(hub, view, topic, mark);
+}
+
+static void filter_groups(struct hub *hub, struct route_groups *groups, struct span topic,
+                          uint64_t mark)
 {
     for (size_t g = 0; g < groups->count; g++) {
         struct route_group *group = &groups->groups[g];
@@ -114,27 +132,28 @@ static void filter_groups(struct route_groups *groups, struct span topic)
         size_t kept = 0;
         for (size_t i = 0; i < group->count; i++) {
             struct route_member member = members[i];
-            if (may_receive(member.subscriber, topic, &member.ask))
+            if (may_receive(hub, member.subscriber, topic, mark, &member.ask))
                 members[kept++] = member;
         }
         group->count = kept;
     }
 }
 
-void access_filter_route(struct route *route)
+void access_filter_route(struct hub *hub, struct route *route)
 {
     struct span topic = {route->topic, route->topic_size};
     size_t kept = 0;
 
     if (LIKELY(route->filtered))
         return;
+    uint64_t mark = topics_new_mark(&hub->topics);
     for (size_t i = 0; i < route->count; i++) {
         struct route_entry entry = route->entries[i];
-        if (may_receive(entry.subscriber, topic, &entry.ask))
+        if (may_receive(hub, entry.subscriber, topic, mark, &entry.ask))
             route->entries[kept++] = entry;
     }
     route->count = kept;
-    filter_groups(&route->groups, topic);
+    filter_groups(hub, &route->groups, topic, mark);
     route->filtered = true;
 }
 

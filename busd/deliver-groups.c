@@ -7,97 +7,115 @@
 #include "busd/sharing.h"
 #include "libbus/base/macros.h"
 
+/* So many members that an event is not for take as long as one step of CONNECTION_EFFORT. */
+#define MEMBERS_EFFORT 16
+
 /* One event on its way to one member of a group. */
 struct shared_event {
     struct hub *hub;
     struct peer *sender; /* NULL: it has gone */
     struct span topic;
     uint64_t filter; /* of a member that it was let pass for before; 0: of none */
+    uint64_t bits;   /* of the sender; 0: they have not been needed yet */
 };
 
-/* Whether the member may have it. What was let pass once stays so for the same filter,
- * though the sender has gone, or has lost the name that is meant. */
-static bool is_for(const struct shared_event *event, const struct route_member *member)
+/* Whether the member's filter lets it pass. What was let pass once stays so for the same
+ * filter, though the sender has gone, or has lost the name that is meant. */
+static bool passes(struct shared_event *event, const struct route_member *member)
+{
+    struct hub *hub = event->hub;
+
+    if (event->filter > 0 && event->filter == topics_filter(&hub->topics, member->filter))
+        return true;
+    if (!event->sender)
+        return false;
+    if (event->bits == 0)
+        event->bits = deliver_sender_bits(hub, event->sender);
+    return event->bits >> member->sender_bit & 1 &&
+           hub_is_named(hub, event->sender, member->filter->sender);
+}
+
+static bool is_for(struct shared_event *event, const struct route_member *member)
 {
     struct peer *peer = peer_of_subscriber(member->subscriber);
     struct policy_verdict verdict;
 
-    if (peer->doomed || peer->connection.deaf)
-        return false;
-    if (member->filter &&
-        !(event->sender && hub_is_named(event->hub, event->sender, member->filter->sender)) &&
-        !(event->filter > 0 && event->filter == topics_filter(&event->hub->topics, member->filter)))
+    if (peer->doomed || peer->connection.deaf || (member->filter && !passes(event, member)))
         return false;
     return !member->ask || access_subscribe(peer, event->topic, &verdict);
 }
 
-/* The members of one group, from the one whose turn it is on. No more of them are looked at
- * for one event than of those who share a name. */
+/* The members of one group that one event is for, from the one whose turn it is on. No more
+ * of them are looked at than of those who share a name. */
 struct round {
+    struct shared_event *event;
     struct group *group;
     const struct route_member *members;
     size_t count;
     size_t start;
-    size_t limit;
+    size_t passed; /* so many from the start on have been looked at … */
+    size_t found;  /* … and the event is for so many of them */
+    const struct route_member *candidates[SHARING_CANDIDATES];
 };
 
-static const struct route_member *member_at(const struct round *round, size_t i)
+static void round_begin(struct round *round, struct shared_event *event, const struct route *route,
+                        const struct route_group *group)
 {
-    return &round->members[(round->start + i) % round->count];
+    round->event = event;
+    round->group = group->group;
+    round->members = &route->groups.members[group->first];
+    round->count = group->count;
+    round->start = group->count > 0 ? (size_t)(group->group->turn % group->count) : 0;
+    round->passed = 0;
+    round->found = 0;
 }
 
-/* Begins with the first one who may have the event. False: nobody may. */
-static bool round_begin(struct round *round, const struct shared_event *event,
-                        const struct route *route, const struct route_group *group)
+/* NULL: there are not so many. */
+static const struct route_member *candidate(struct round *round, size_t i)
 {
-    if (group->count == 0)
-        return false;
-    *round = (struct round){.group = group->group,
-                            .members = &route->groups.members[group->first],
-                            .count = group->count,
-                            .start = (size_t)(group->group->turn % group->count),
-                            .limit = MIN(group->count, (size_t)SHARING_CANDIDATES)};
-    while (round->limit > 0 && !is_for(event, member_at(round, 0))) {
-        event->hub->shared.effort++;
-        round->start++;
-        round->limit--;
+    if (i >= SHARING_CANDIDATES)
+        return NULL;
+    while (round->found <= i && round->passed < round->count) {
+        size_t at = (round->start + round->passed++) % round->count;
+        round->event->hub->shared.effort += round->passed % MEMBERS_EFFORT == 0;
+        if (is_for(round->event, &round->members[at]))
+            round->candidates[round->found++] = &round->members[at];
     }
-    return round->limit > 0;
+    return i < round->found ? round->candidates[i] : NULL;
 }
 
 /* Queues the piece for the next member who is not behind, or when all of them are, who has
- * room. Returns whose it would have been, with *ret_given. */
-static struct peer *give(const struct round *round, const struct shared_event *event,
-                         const struct piece *piece, bool *ret_given)
+ * room. There is one at least. Returns whose it would have been, with *ret_given. */
+static struct peer *give(struct round *round, const struct piece *piece, bool *ret_given)
 {
-    struct hub *hub = event->hub;
+    struct hub *hub = round->event->hub;
+    const struct route_member *member;
 
     for (int patient = 0; patient <= 1; patient++) {
-        for (size_t i = 0; i < round->limit; i++) {
-            const struct route_member *member = member_at(round, i);
+        for (size_t i = 0; (member = candidate(round, i)); i++) {
             struct peer *peer = peer_of_subscriber(member->subscriber);
             uint64_t filter = member->filter ? topics_filter(&hub->topics, member->filter) : 0;
-            if ((!patient && peer_is_behind(peer)) || (i > 0 && !is_for(event, member)) ||
+            if ((!patient && peer_is_behind(peer)) ||
                 deliver_share(hub, peer, piece, round->group, filter) != 0)
                 continue;
-            round->group->turn = round->start + i + 1;
+            round->group->turn = (uint64_t)(member - round->members) + 1;
             *ret_given = true;
             return peer;
         }
     }
-    round->group->turn = round->start + 1;
+    member = candidate(round, 0);
+    round->group->turn = (uint64_t)(member - round->members) + 1;
     *ret_given = false;
-    return peer_of_subscriber(member_at(round, 0)->subscriber);
+    return peer_of_subscriber(member->subscriber);
 }
 
 /* Nobody has room: one of them hears of it. */
-static struct peer *give_or_lose(const struct round *round, const struct shared_event *event,
-                                 const struct piece *piece, bool *ret_given)
+static struct peer *give_or_lose(struct round *round, const struct piece *piece, bool *ret_given)
 {
-    struct peer *peer = give(round, event, piece, ret_given);
+    struct peer *peer = give(round, piece, ret_given);
 
     if (!*ret_given)
-        deliver_lost(event->hub, peer, event->topic);
+        deliver_lost(round->event->hub, peer, round->event->topic);
     return peer;
 }
 
@@ -116,7 +134,8 @@ size_t deliver_to_groups(struct hub *hub, struct peer *sender, const struct rout
         struct piece piece;
         bool given;
 
-        if (!round_begin(&round, &event, route, group))
+        round_begin(&round, &event, route, group);
+        if (!candidate(&round, 0))
             continue;
         int size = snprintf(key, sizeof(key), "\"group\":\"%.*s\",", SPAN_ARGS(name));
         if (deliver_layout(hub, sender, (struct span){key, (size_t)size}, envelope, fds, &piece) <
@@ -124,7 +143,7 @@ size_t deliver_to_groups(struct hub *hub, struct peer *sender, const struct rout
             peer_doom(sender, "out of memory for its events");
             break;
         }
-        struct peer *receiver = give_or_lose(&round, &event, &piece, &given);
+        struct peer *receiver = give_or_lose(&round, &piece, &given);
         if (receipt)
             deliver_note(receipt, receiver, given);
         if (given && to)
@@ -159,9 +178,10 @@ static bool hand_over(struct hub *hub, const struct share *share)
     const struct route_group *group = route ? find_group(route, share->group) : NULL;
     if (!group || (sender && !access_publish(sender, route, &verdict)))
         return false;
-    struct shared_event event = {hub, sender, envelope.topic, share->filter};
-    if (round_begin(&round, &event, route, group))
-        give_or_lose(&round, &event, piece, &given);
+    struct shared_event event = {hub, sender, envelope.topic, share->filter, 0};
+    round_begin(&round, &event, route, group);
+    if (candidate(&round, 0))
+        give_or_lose(&round, piece, &given);
     return given;
 }
 

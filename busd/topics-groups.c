@@ -37,6 +37,7 @@ bool route_groups_add(struct route_groups *groups, const struct subscription *su
         .group = subscription->group,
         .subscriber = subscription->subscriber,
         .filter = subscription->sender.size > 0 ? subscription : NULL,
+        .sender_bit = subscription->sender_bit,
     };
     return true;
 }

@@ -7,11 +7,18 @@
  * What is subscribed to as a member of a queue group (busd/groups.h) goes to one member
  * of it: the route has them by group, and the caller chooses.
  *
- * A route is valid as long as no subscription has come or gone since it was made;
+ * A route is valid until a subscription comes or goes whose pattern fits its topic;
  * so in steady state an event costs one hash lookup, however many subscriptions
- * there are. Only a miss walks the trie: one step per segment of the topic for
- * each of a literal and a `*` branch. The cache is bounded in bytes and drops the
- * routes built longest ago.
+ * there are. Patterns without a wildcard spoil the one route that they name; the last
+ * TOPICS_CHANGES others are remembered, and a route that is older than some of them is
+ * compared with those.
+ *
+ * What making a route costs is counted in `steps`, for the caller to reset: the trie's,
+ * one for each subscription found, and one for each pattern compared. They are bounded
+ * whatever is subscribed to: the trie's by what users may have of QUOTA_WILDCARDS (see
+ * busd/trie.h), and the subscriptions found because one that a subscriber has several
+ * times is found once. The cache is bounded in bytes and drops the routes built longest
+ * ago.
  */
 #ifndef BUSD_TOPICS_H
 #define BUSD_TOPICS_H
@@ -21,27 +28,37 @@
 
 #include "busd/groups.h"
 #include "busd/quota.h"
+#include "busd/trie.h"
 #include "libbus/base/hash.h"
 #include "libbus/base/list.h"
 #include "libbus/base/span.h"
 #include "libbus/wire/errors.h"
+#include "libbus/wire/grammar.h"
 
 #define TOPICS_CACHE_BYTES (16u << 20)
+#define TOPICS_CHANGES     64
 
-struct topic_node;
+/* A pattern that has come or gone. */
+struct topics_change {
+    unsigned char size;
+    char pattern[GRAMMAR_NAME_MAX];
+};
 
 struct topics {
-    struct topic_node *root;
-    struct hash nodes;  /* struct topic_node by parent and segment */
-    struct hash ids;    /* struct subscription by subscriber and id */
-    struct hash routes; /* struct route by topic */
-    struct list ages;   /* struct route, the one built longest ago first */
+    struct trie patterns; /* the items of a node: struct subscription.by_node */
+    struct hash ids;      /* struct subscription by subscriber and id */
+    struct hash kinds;    /* one of each kind, by subscriber, pattern, sender and group */
+    struct hash routes;   /* struct route by topic */
+    struct list ages;     /* struct route, the one built longest ago first */
     struct groups groups;
     size_t cache_bytes;
     size_t count;        /* subscriptions */
     size_t count_broker; /* … to topics of the broker's own */
     uint64_t generation;
     uint64_t mark;
+    size_t steps; /* made since the caller has reset it */
+    struct topics_change
+        changes[TOPICS_CHANGES]; /* that of generation g at g modulo their number */
 };
 
 struct subscriber {
@@ -54,15 +71,19 @@ struct subscriber {
 
 struct subscription {
     struct hash_node by_id;
-    struct charge charge;
+    struct hash_node by_kind; /* those of one subscriber with the same pattern, sender … */
+    struct list twins;        /* … and group are twins, of which only one … */
+    struct list by_node;      /* … is in these two */
     struct list by_subscriber;
-    struct list by_node;
+    struct charge charge;
+    struct charge wildcards;
     struct subscriber *subscriber;
-    struct topic_node *node;
+    struct trie_node *node;
     uint64_t id; /* unique for this subscriber, from 1 */
     struct span pattern;
     struct span sender;  /* the filter; empty: none */
     struct group *group; /* NULL: none; else a reference */
+    unsigned char sender_bit;
     char text[];
 };
 
@@ -72,7 +93,8 @@ struct subscription {
 struct route_entry {
     struct subscriber *subscriber;
     const struct subscription *filter;
-    bool ask; /* the caller's: whether it may have this event is to be found out */
+    unsigned char sender_bit; /* of the filter's */
+    bool ask;                 /* the caller's: whether it may have this event is to be found out */
 };
 
 /* The same for a member of a queue group. */
@@ -80,7 +102,8 @@ struct route_member {
     struct group *group;
     struct subscriber *subscriber;
     const struct subscription *filter;
-    bool ask; /* as above */
+    unsigned char sender_bit; /* as above … */
+    bool ask;                 /* … and this, too */
 };
 
 /* Some of the members of a route: those who share an event as this group. */
@@ -102,7 +125,7 @@ struct route_groups {
 struct route {
     struct hash_node node;
     struct list age;
-    uint64_t generation;
+    uint64_t generation; /* up to which it is right; 0: it is not */
     size_t bytes;
     /* What the caller has found out about the topic: whether its prefixes are
      * names that are owned, as of this generation of the names. */
@@ -116,6 +139,7 @@ struct route {
     uint64_t publish_serial;
     const void *publish_rule;
     size_t count;
+    size_t capacity;
     struct route_entry *entries;
     struct route_groups groups;
     size_t topic_size;
@@ -129,11 +153,14 @@ void topics_deinit(struct topics *topics); /* asserts that no subscription is le
 void subscriber_init(struct subscriber *subscriber, struct quota_user *user);
 
 /* 0 with *ret_subscription; WIRE_LIMIT_EXCEEDED beyond `max` or what the user may
- * have; -ENOMEM. Pattern, sender and group must be valid; an empty sender means anybody,
- * an empty group none. */
+ * have; -ENOMEM. Pattern and sender must be valid; an empty sender means anybody. */
 int topics_subscribe(struct topics *topics, struct subscriber *subscriber, struct span pattern,
-                     struct span sender, struct span group, size_t max,
-                     struct subscription **ret_subscription);
+                     struct span sender, size_t max, struct subscription **ret_subscription);
+
+/* The same as a member of the user's group of this name; an empty one means none. */
+int topics_join(struct topics *topics, struct subscriber *subscriber, struct span pattern,
+                struct span sender, struct span group, size_t max,
+                struct subscription **ret_subscription);
 
 /* 0 or WIRE_NO_SUCH_SUBSCRIPTION. */
 int topics_unsubscribe(struct topics *topics, struct subscriber *subscriber, uint64_t id);
@@ -151,6 +178,13 @@ uint64_t topics_filter(const struct topics *topics, const struct subscription *s
 
 /* Makes every route be built anew. */
 void topics_invalidate(struct topics *topics);
+
+/* One of 64 that a sender's name falls on, so that of many filters those for others can be
+ * passed over quickly. */
+static inline unsigned char topics_sender_bit(const struct topics *topics, struct span name)
+{
+    return hash_of(&topics->kinds, name.data, name.size) & 63;
+}
 
 /* A number that no subscriber bears as its mark yet: to visit each one once. */
 uint64_t topics_new_mark(struct topics *topics);

@@ -4,7 +4,8 @@
 #
 #     main > broker* > listener > dispatch > {driver* revoke} > {announce answer}
 #     > deliver > sharing > {access guard patience} > hub > peer > connection > shares > outq
-#     > config > rules > policy > {names topics calls receipts monitor} > {args documents quota groups}
+#     > config > rules > policy > {names topics calls receipts monitor}
+#     > {args documents quota groups trie}
 #     > {limits backlog deadlines chunk closer credentials document endpoint privileges
 #     sandbox watch fatal}
 #     > wire > base
@@ -115,7 +116,7 @@ function check_order(kind, name) {
 BEGIN {
     base_rank = 3
     count = split("limits,backlog,deadlines,chunk,closer,credentials,document,endpoint,privileges,sandbox,watch,fatal " \
-                  "args,documents,quota,groups " \
+                  "args,documents,quota,groups,trie " \
                   "names,topics,calls,receipts,monitor policy rules config outq shares connection peer hub " \
                   "access,guard,patience sharing deliver announce,answer revoke,driver dispatch listener broker main", groups, " ")
     for (i = 1; i <= count; i++) {
