@@ -154,6 +154,20 @@ static size_t count_entries(const struct route *route, const struct subscriber *
     return count;
 }
 
+/* Of several subscriptions of one subscriber to the same a route has one. */
+static bool has_twin(const struct world *world, size_t index)
+{
+    const struct entry *entry = &world->entries[index];
+
+    for (size_t i = 0; i < index; i++) {
+        const struct entry *other = &world->entries[i];
+        if (other->id > 0 && other->subscriber == entry->subscriber &&
+            span_equal(other->pattern, entry->pattern) && span_equal(other->sender, entry->sender))
+            return true;
+    }
+    return false;
+}
+
 static void check_route(struct world *world, struct span topic)
 {
     bool plain[SUBSCRIBERS] = {false};
@@ -184,7 +198,7 @@ static void check_route(struct world *world, struct span topic)
         bool expected = !plain[entry->subscriber] && matches(entry->pattern, topic);
         size_t count = count_entries(route, &world->subscribers[entry->subscriber], entry);
         FUZZ_CHECK(count == expected, "filter %zu is there %zu times", i, count);
-        total += count;
+        total += has_twin(world, i) ? 0 : count;
     }
     FUZZ_CHECK(total == route->count, "%zu receivers, not %zu", route->count, total);
 }
