@@ -17,6 +17,7 @@ enum arg_kind {
     KIND_ID,      /* of a user: 0 … 2^32-2 */
     KIND_IDS,
     KIND_BOOLEAN,
+    KIND_OVERFLOW,
 };
 
 static const char *const kind_names[] = {
@@ -24,7 +25,7 @@ static const char *const kind_names[] = {
     [KIND_ID] = "user or group number", [KIND_IDS] = "array of group numbers",
     [KIND_DESTINATION] = "name",        [KIND_PATTERN] = "pattern",
     [KIND_TYPE] = "message type",       [KIND_INTEGER] = "integer",
-    [KIND_BOOLEAN] = "boolean",
+    [KIND_BOOLEAN] = "boolean",         [KIND_OVERFLOW] = "'drop', 'latest' or 'disconnect'",
 };
 
 static const struct {
@@ -48,6 +49,7 @@ static const struct {
     {"uid", KIND_ID, offsetof(struct args, uid)},
     {"gids", KIND_IDS, offsetof(struct args, gids)},
     {"listener", KIND_WORD, offsetof(struct args, listener)},
+    {"overflow", KIND_OVERFLOW, offsetof(struct args, overflow)},
 };
 
 static const char *set_text(struct args *args, size_t i, json_t *value)
@@ -60,6 +62,10 @@ static const char *set_text(struct args *args, size_t i, json_t *value)
     if (table[i].kind == KIND_TYPE) {
         *(enum message_type *)field = message_type_from_name(text);
         return args->type ? NULL : "it must be call, reply, error, event or cancel";
+    }
+    if (table[i].kind == KIND_OVERFLOW) {
+        *(enum overflow_policy *)field = overflow_from_name(text);
+        return args->overflow < OVERFLOW_COUNT ? NULL : "it must be drop, latest or disconnect";
     }
     *(struct span *)field = text;
     switch (table[i].kind) {
@@ -168,7 +174,7 @@ static const char no_memory[] = "the bus is out of memory";
 int args_parse(struct args *ret_args, struct span body, unsigned takes, unsigned needs,
                char reason[ARGS_REASON_SIZE])
 {
-    struct args args = {0};
+    struct args args = {.overflow = OVERFLOW_DROP};
     json_error_t error;
 
     args.tree = body.size > 0 ? json_loadb(body.data, body.size,

@@ -110,6 +110,7 @@ void driver_subscribe(struct driver_call *call)
         return;
     }
 
+    subscription->overflow = call->args.overflow;
     /* The reply, then the values there are, then whatever happens from now on: all
      * in one turn, so that there is neither a gap nor a double. */
     struct snapshot snapshot = {hub, call->args.topic, call->caller, true, 0, false};

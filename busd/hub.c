@@ -42,6 +42,7 @@ int hub_init(struct hub *hub, struct log *log, uv_loop_t *loop,
     deadlines_init(&hub->deadlines, hub_now(hub));
     calls_init(&hub->calls, &hub->deadlines);
     receipts_init(&hub->receipts);
+    latest_init(&hub->latest);
     monitors_init(&hub->monitors);
     chunk_arena_init(&hub->arena);
     return 0;
@@ -51,6 +52,7 @@ void hub_deinit(struct hub *hub)
 {
     LIST_FOREACH_SAFE (node, &hub->reloads)
         free(LIST_ENTRY(node, struct hub_reload, link));
+    latest_deinit(&hub->latest);
     receipts_deinit(&hub->receipts);
     calls_deinit(&hub->calls);
     topics_deinit(&hub->topics);

@@ -46,6 +46,7 @@ struct hub {
     struct deadlines deadlines;
     struct calls calls;
     struct receipts receipts;
+    struct latest latest;
     struct monitors monitors;
     struct chunk_arena arena;
     struct envelope_head head; /* of the events that come in */

@@ -445,11 +445,23 @@ enum bus_retained {
     BUS_RETAINED_ONLY = 2   /* they come, and nothing more: the subscription ends with the last */
 };
 
+/* What becomes of the events of a subscription that is not read fast enough. If several
+ * subscriptions of a connection match a topic, the strongest promise holds for all of them:
+ * disconnect before drop before latest. */
+enum bus_overflow {
+    BUS_OVERFLOW_DROP = 0,      /* past the hard limit they are dropped, with a notice: an event
+                                 * bus.overflow, for whoever has subscribed to that */
+    BUS_OVERFLOW_LATEST = 1,    /* and before that, of what waits unsent only the newest event of
+                                 * each topic is kept. Who keeps up gets every one */
+    BUS_OVERFLOW_DISCONNECT = 2 /* past the hard limit the connection is ended */
+};
+
 /* What a subscription can be told. Initialise with {0}, which is what bus_subscribe()
  * does; fields may be added. */
 struct bus_subscription_options {
     const char *sender; /* as for bus_subscribe(); NULL: anybody */
     enum bus_retained retained;
+    enum bus_overflow overflow;
 };
 
 /* Subscribes, with more to say; `options` (NULL: the defaults) is borrowed. The first one

@@ -3,9 +3,9 @@
 # Includes go strictly downward. For the broker:
 #
 #     main > broker* > listener > dispatch > {driver* revoke} > {announce answer}
-#     > deliver > {access patience} > hub > peer > connection > outq > config > rules
+#     > deliver > {access patience} > hub > peer > connection > latest > outq > config > rules
 #     > policy > {names topics calls receipts monitor} > {args documents quota}
-#     > {limits backlog deadlines chunk closer credentials document endpoint privileges
+#     > {limits backlog deadlines overflow chunk closer credentials document endpoint privileges
 #     sandbox watch fatal}
 #     > wire > base
 #
@@ -109,9 +109,9 @@ function check_order(kind, name) {
 
 BEGIN {
     base_rank = 3
-    count = split("limits,backlog,deadlines,chunk,closer,credentials,document,endpoint,privileges,sandbox,watch,fatal " \
+    count = split("limits,backlog,deadlines,overflow,chunk,closer,credentials,document,endpoint,privileges,sandbox,watch,fatal " \
                   "args,documents,quota " \
-                  "names,topics,calls,receipts,monitor policy rules config outq connection peer hub " \
+                  "names,topics,calls,receipts,monitor policy rules config outq latest connection peer hub " \
                   "access,patience deliver announce,answer revoke,driver dispatch listener broker main", groups, " ")
     for (i = 1; i <= count; i++) {
         n = split(groups[i], members, ",")
