@@ -4,7 +4,7 @@
 #
 #     main > broker* > listener > dispatch > {driver* revoke} > {announce answer}
 #     > deliver > {access patience} > hub > peer > connection > outq > config > rules
-#     > policy > {names topics calls monitor} > {args documents quota}
+#     > policy > {names topics calls monitor retained} > {args documents quota topicset}
 #     > {limits deadlines chunk closer credentials document endpoint privileges sandbox
 #     watch fatal}
 #     > wire > base
@@ -110,8 +110,8 @@ function check_order(kind, name) {
 BEGIN {
     base_rank = 3
     count = split("limits,deadlines,chunk,closer,credentials,document,endpoint,privileges,sandbox,watch,fatal " \
-                  "args,documents,quota " \
-                  "names,topics,calls,monitor policy rules config outq connection peer hub " \
+                  "args,documents,quota,topicset " \
+                  "names,topics,calls,monitor,retained policy rules config outq connection peer hub " \
                   "access,patience deliver announce,answer revoke,driver dispatch listener broker main", groups, " ")
     for (i = 1; i <= count; i++) {
         n = split(groups[i], members, ",")
