@@ -40,6 +40,7 @@ static void init_handles(struct peer *peer, struct quota_user *user)
     name_owner_init(&peer->names, user);
     subscriber_init(&peer->subscriber, user);
     call_party_init(&peer->calls, user);
+    retained_holder_init(&peer->values, user);
     watcher_init(&peer->watcher, user);
 }
 

@@ -21,6 +21,7 @@
 #include "busd/monitor.h"
 #include "busd/names.h"
 #include "busd/policy.h"
+#include "busd/retained.h"
 #include "busd/topics.h"
 #include "libbus/base/log.h"
 #include "libbus/wire/grammar.h"
@@ -79,6 +80,7 @@ struct peer {
     struct name_owner names;
     struct subscriber subscriber;
     struct call_party calls;
+    struct retained_holder values;
     struct watcher watcher;
     struct overflow *overflow; /* NULL while nothing has been lost */
     struct peer_counters counters;

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 # Includes go strictly downward. For the broker:
 #
-#     main > broker* > listener > dispatch > {driver* revoke} > {announce answer}
-#     > deliver > {access patience} > hub > peer > connection > outq > config > rules
-#     > policy > {names topics calls monitor retained} > {args documents quota topicset}
+#     main > broker* > listener > dispatch > {driver* revoke} > snapshot
+#     > {audience retain} > {announce answer} > deliver > {access patience} > hub > peer > connection > outq > config > rules
+#     > policy > {names topics calls monitor presence retained} > {args documents quota topicset}
 #     > {limits deadlines chunk closer credentials document endpoint privileges sandbox
 #     watch fatal}
 #     > wire > base
@@ -111,8 +111,8 @@ BEGIN {
     base_rank = 3
     count = split("limits,deadlines,chunk,closer,credentials,document,endpoint,privileges,sandbox,watch,fatal " \
                   "args,documents,quota,topicset " \
-                  "names,topics,calls,monitor,retained policy rules config outq connection peer hub " \
-                  "access,patience deliver announce,answer revoke,driver dispatch listener broker main", groups, " ")
+                  "names,topics,calls,monitor,presence,retained policy rules config outq connection peer hub " \
+                  "access,patience deliver announce,answer audience,retain snapshot revoke,driver dispatch listener broker main", groups, " ")
     for (i = 1; i <= count; i++) {
         n = split(groups[i], members, ",")
         for (j = 1; j <= n; j++)
