@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: MIT
 # Includes go strictly downward. For the broker:
 #
-#     main > broker* > listener > dispatch > {driver* revoke} > {announce answer}
-#     > deliver > {access patience} > hub > peer > connection > latest > outq > config > rules
-#     > policy > {names topics calls receipts monitor} > {args documents quota}
+#     main > broker* > listener > dispatch > {driver* revoke} > snapshot
+#     > {audience retain} > {announce answer} > deliver > {access patience} > hub > peer
+#     > connection > latest > outq > config > rules > policy
+#     > {names topics calls receipts monitor presence retained}
+#     > {args documents quota topicset}
 #     > {limits backlog deadlines overflow chunk closer credentials document endpoint privileges
 #     sandbox watch fatal}
 #     > wire > base
@@ -110,9 +112,9 @@ function check_order(kind, name) {
 BEGIN {
     base_rank = 3
     count = split("limits,backlog,deadlines,overflow,chunk,closer,credentials,document,endpoint,privileges,sandbox,watch,fatal " \
-                  "args,documents,quota " \
-                  "names,topics,calls,receipts,monitor policy rules config outq latest connection peer hub " \
-                  "access,patience deliver announce,answer revoke,driver dispatch listener broker main", groups, " ")
+                  "args,documents,quota,topicset " \
+                  "names,topics,calls,receipts,monitor,presence,retained policy rules config outq latest connection peer hub " \
+                  "access,patience deliver announce,answer audience,retain snapshot revoke,driver dispatch listener broker main", groups, " ")
     for (i = 1; i <= count; i++) {
         n = split(groups[i], members, ",")
         for (j = 1; j <= n; j++)
