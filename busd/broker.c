@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "busd/audience.h"
 #include "busd/dispatch.h"
 #include "busd/driver.h"
 #include "busd/fatal.h"
@@ -267,7 +268,7 @@ static unsigned hand_over(struct hub *hub, struct list *node)
 {
     struct share_holder *holder = LIST_ENTRY(node, struct share_holder, link);
 
-    deliver_again(hub, CONTAINER_OF(holder, struct peer, shares), true);
+    deliver_again(hub, CONTAINER_OF(holder, struct peer, connection.shares), true);
     return BROKER_SHARE_EFFORT;
 }
 
@@ -305,7 +306,8 @@ static void arm_again(struct broker *broker)
     const struct hub *hub = &broker->hub;
 
     if (list_is_empty(&hub->peers.dirty) && list_is_empty(&hub->peers.doomed) &&
-        list_is_empty(&hub->shares.strewn) && !connections_wait(&hub->shared))
+        list_is_empty(&hub->shares.strewn) && list_is_empty(&hub->presence.changed) &&
+        !connections_wait(&hub->shared))
         uv_idle_stop(&broker->again);
     else
         uv_idle_start(&broker->again, on_again);
@@ -352,6 +354,7 @@ static void on_prepare(uv_prepare_t *prepare)
     connections_begin_turn(&broker->hub.shared);
     broker_reload_if_asked(broker);
     dispatch_deadlines(&broker->hub, hub_now(&broker->hub));
+    audience_announce(&broker->hub);
     settle(broker, BROKER_TRACES);
     if (broker->draining)
         finish_draining(broker);

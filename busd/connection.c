@@ -15,8 +15,6 @@
 #define DRAIN_EVENTS 16
 /* An own buffer of this size is kept while no line is unfinished. */
 #define PARTIAL_KEEP 512
-/* What it takes to keep track of a piece with a mark: the mark's object, and an item. */
-#define MARKED_BYTES 128
 
 /* How long a write is put off when the kernel has no memory for it: at first, and at
  * most. */
@@ -127,7 +125,7 @@ uint64_t connection_bytes(const struct connection *connection)
 {
     size_t capacity = connection->partial_capacity;
 
-    return connection->outq.bytes + connection->outq.marked * MARKED_BYTES +
+    return connection->outq.bytes + connection->latest.bytes + connection->shares.bytes +
            (capacity > PARTIAL_KEEP ? capacity : 0);
 }
 

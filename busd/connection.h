@@ -27,8 +27,10 @@
 #include <uv.h>
 
 #include "busd/closer.h"
+#include "busd/latest.h"
 #include "busd/outq.h"
 #include "busd/quota.h"
+#include "busd/shares.h"
 #include "libbus/wire/fdqueue.h"
 #include "libbus/wire/lines.h"
 
@@ -109,6 +111,8 @@ struct connection {
     size_t partial_capacity;
     struct fdqueue fdqueue;
     struct outq outq;
+    struct latest_party latest; /* of what is in there … */
+    struct share_holder shares; /* … and this, too */
     uint64_t bytes_sent;
 };
 

@@ -188,7 +188,7 @@ static bool hand_over(struct hub *hub, const struct share *share)
 bool deliver_again(struct hub *hub, struct peer *member, bool strewn)
 {
     struct share *share =
-        share_take(&member->shares, &member->connection.outq, &hub->shared.pool, strewn);
+        share_take(&member->connection.shares, &member->connection.outq, &hub->shared.pool, strewn);
 
     if (!share)
         return false;

@@ -11,6 +11,11 @@
  * fit is replaced by an error. And the same goes for what the receiver's user may have
  * (`bytes_per_user`, `fds_per_user`), but that an answer then costs the connection of
  * this user that leaves the most unread.
+ *
+ * Whoever has asked to be disconnected rather than lose an event is cut then. And for whoever
+ * wants the latest only, an event takes the place of the one before it of the same topic, at
+ * the end of the queue: but not before something has been left unsent by a flush, so who
+ * keeps up gets them all.
  */
 #ifndef BUSD_DELIVER_H
 #define BUSD_DELIVER_H
@@ -19,7 +24,9 @@
 #include "libbus/wire/envelope.h"
 
 enum delivery {
-    DELIVER_EVENT,
+    DELIVER_LATEST,     /* an event, for who has no use for older ones of its topic … */
+    DELIVER_EVENT,      /* … for who may lose it … */
+    DELIVER_DISCONNECT, /* … or for who had rather be cut than lose it */
     DELIVER_CALL,
     DELIVER_ANSWER, /* what is never dropped: replies, errors, cancels, notices */
 };
@@ -86,13 +93,24 @@ void deliver_nowhere(struct hub *hub, struct peer *sender, const struct envelope
  * WIRE_LIMIT_EXCEEDED or -ENOMEM (the receiver is doomed) … */
 int deliver_text(struct hub *hub, struct peer *receiver, enum message_type type, struct span topic,
                  struct span line, struct fds *fds);
-/* … or, an event, to the subscribers of its topic: 0 or -ENOMEM. */
-int deliver_text_event(struct hub *hub, struct span topic, struct span line);
+/* … or, an event from `sender` (NULL: the bus itself), to the subscribers of its topic:
+ * 0 or -ENOMEM. */
+int deliver_text_event(struct hub *hub, struct peer *sender, struct span topic, struct span line);
+
+/* Whether so many bytes of answers can be queued for the receiver at no one's cost. */
+bool deliver_fits(const struct hub *hub, const struct peer *receiver, uint64_t bytes);
+
+/* The last value of a topic, to one receiver, as part of an answer. `sender` as above. */
+int deliver_value(struct hub *hub, struct peer *sender, struct peer *receiver, struct span topic,
+                  const struct piece *piece);
 
 /* The very last line to a receiver, past every limit. */
 void deliver_last(struct hub *hub, struct peer *receiver, struct span line);
 
 /* Counts an event that a receiver does not get, for its notice. */
 void deliver_lost(struct hub *hub, struct peer *receiver, struct span topic);
+
+/* The kernel will not take an event that has been queued for the receiver. */
+void deliver_refused(struct hub *hub, struct peer *receiver, struct span topic);
 
 #endif

@@ -43,6 +43,9 @@ int hub_init(struct hub *hub, struct log *log, uv_loop_t *loop,
     deadlines_init(&hub->deadlines, hub_now(hub));
     calls_init(&hub->calls, &hub->deadlines);
     receipts_init(&hub->receipts);
+    latest_init(&hub->latest);
+    retained_init(&hub->retained, &hub->deadlines);
+    presence_init(&hub->presence);
     monitors_init(&hub->monitors);
     chunk_arena_init(&hub->arena);
     return 0;
@@ -52,6 +55,9 @@ void hub_deinit(struct hub *hub)
 {
     LIST_FOREACH_SAFE (node, &hub->reloads)
         free(LIST_ENTRY(node, struct hub_reload, link));
+    presence_deinit(&hub->presence);
+    retained_deinit(&hub->retained);
+    latest_deinit(&hub->latest);
     receipts_deinit(&hub->receipts);
     calls_deinit(&hub->calls);
     shares_deinit(&hub->shares);
@@ -150,6 +156,11 @@ struct peer *peer_of_party(struct call_party *party)
 struct peer *peer_of_publisher(struct receipt_party *party)
 {
     return CONTAINER_OF(party, struct peer, receipts);
+}
+
+struct peer *peer_of_holder(struct retained_holder *holder)
+{
+    return holder ? CONTAINER_OF(holder, struct peer, values) : NULL;
 }
 
 struct peer *peer_of_watcher(struct watcher *watcher)

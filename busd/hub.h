@@ -17,7 +17,9 @@
 #include "busd/monitor.h"
 #include "busd/names.h"
 #include "busd/peer.h"
+#include "busd/presence.h"
 #include "busd/receipts.h"
+#include "busd/retained.h"
 #include "busd/topics.h"
 #include "libbus/base/log.h"
 #include "libbus/base/text.h"
@@ -54,6 +56,9 @@ struct hub {
     struct deadlines deadlines;
     struct calls calls;
     struct receipts receipts;
+    struct latest latest;
+    struct retained retained;
+    struct presence presence;
     struct monitors monitors;
     struct chunk_arena arena;
     struct envelope_head head; /* of the events that come in */
@@ -98,6 +103,7 @@ struct peer *peer_of_owner(struct name_owner *owner);
 struct peer *peer_of_subscriber(struct subscriber *subscriber);
 struct peer *peer_of_party(struct call_party *party);
 struct peer *peer_of_publisher(struct receipt_party *party);
+struct peer *peer_of_holder(struct retained_holder *holder);
 struct peer *peer_of_watcher(struct watcher *watcher);
 struct peer *peer_of_connection(struct connection *connection);
 

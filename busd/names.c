@@ -205,7 +205,7 @@ static void serve_queue(struct name *name, const struct snapshot *before)
     }
 }
 
-static void change_describe(struct names *names, const struct name *name,
+static void change_describe(struct names *names, const struct name *name, struct name_owner *by,
                             const struct snapshot *before, struct name_change *ret_change)
 {
     struct snapshot after = snapshot_take(name);
@@ -214,11 +214,13 @@ static void change_describe(struct names *names, const struct name *name,
     memcpy(ret_change->text, name->text, name->size);
     ret_change->before = before->owner;
     ret_change->after = after.owner;
+    ret_change->by = by;
     /* They come at the end and go one at a time, so with the same first and as many of
      * them they are the same. */
     ret_change->changed = before->owner != after.owner ||
                           before->owner_count != after.owner_count ||
                           before->shared != after.shared;
+    ret_change->opened = after.shared && !before->shared;
     if (ret_change->changed)
         names->generation++;
 }
@@ -303,7 +305,7 @@ int names_request(struct names *names, struct name_owner *owner, struct span tex
         return -ENOMEM;
     }
     *ret_state = grant(names, claim, &request, owns);
-    change_describe(names, name, &before, ret_change);
+    change_describe(names, name, owner, &before, ret_change);
     return 0;
 }
 
@@ -311,11 +313,12 @@ static void release_claim(struct names *names, struct name_claim *claim,
                           struct name_change *ret_change)
 {
     struct name *name = claim->name;
+    struct name_owner *owner = claim->owner;
     struct snapshot before = snapshot_take(name);
 
     claim_free(names, claim);
     serve_queue(name, &before);
-    change_describe(names, name, &before, ret_change);
+    change_describe(names, name, owner, &before, ret_change);
     name_free_if_unclaimed(names, name);
 }
 

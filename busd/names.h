@@ -66,14 +66,16 @@ enum name_state {
     NAME_QUEUED,
 };
 
-/* What a request or release did. `before` and `after` are the first of the name's
+/* What a request or release of `by` did. `before` and `after` are the first of the name's
  * owners (NULL: there is none). Without `changed` there is nothing to tell. */
 struct name_change {
     size_t size;
     char text[GRAMMAR_NAME_MAX];
     struct name_owner *before;
     struct name_owner *after;
+    struct name_owner *by;
     bool changed; /* who owns it, or whether they share it */
+    bool opened;  /* it is shared from now on: others than these may own it now, too */
 };
 
 struct name_request {

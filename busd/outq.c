@@ -74,10 +74,8 @@ static struct piece pop(struct outq *outq, struct outq_pool *pool, struct outq_m
     struct outq_item *item = outq->head;
 
     *ret_mark = item->mark;
-    if (item->mark) {
+    if (item->mark)
         item->mark->item = NULL;
-        outq->marked--;
-    }
     outq->head = item->next;
     if (!outq->head)
         outq->tail = NULL;
@@ -111,7 +109,6 @@ static int append_item(struct outq *outq, struct outq_pool *pool, const struct p
     if (mark) {
         mark->item = item;
         mark->before = tail;
-        outq->marked++;
     }
     chunk_ref(piece->chunk);
     fds_ref(piece->fds);
@@ -164,7 +161,6 @@ void outq_take(struct outq *outq, struct outq_pool *pool, struct outq_mark *mark
     else if (after->mark)
         after->mark->before = before;
     mark->item = NULL;
-    outq->marked--;
     *ret_piece = release(outq, pool, item);
 }
 
@@ -200,7 +196,6 @@ void outq_consume(struct outq *outq, struct outq_pool *pool, size_t size)
         if (mark) {
             outq->head->mark = NULL;
             mark->item = NULL;
-            outq->marked--;
             mark->ended(mark, OUTQ_WRITTEN, NULL);
         }
         if (first->fds) {

@@ -58,7 +58,6 @@ struct outq {
     struct outq_item *unmoved; /* the first that may still lie in a turn's chunk */
     bool mid_line;             /* the beginning of the first line has been written */
     size_t bytes;
-    size_t marked; /* pieces with a mark */
     unsigned fds;
 };
 

@@ -41,6 +41,7 @@ static void init_handles(struct peer *peer, struct quota_user *user)
     subscriber_init(&peer->subscriber, user);
     call_party_init(&peer->calls, user);
     receipt_party_init(&peer->receipts, user);
+    retained_holder_init(&peer->values, user);
     watcher_init(&peer->watcher, user);
     backlog_init(&peer->backlog);
 }
@@ -76,13 +77,13 @@ int peer_new(struct peers *peers, struct connection_shared *shared, int fd,
                                                 "{\"sender\":\":%" PRIu64 "\",", id);
     peer->since = clock_seconds(CLOCK_REALTIME);
     init_handles(peer, user);
-    share_holder_init(&peer->shares, options->shares);
     int r = charge(peer, user, ret_slot);
     if (r == 0) {
         r = hash_add(&peers->by_id, &peer->by_id, hash_of(&peers->by_id, &id, sizeof(id)));
         if (r == 0) {
             r = connection_init(&peer->connection, shared, fd, user,
                                 options->limits->message_bytes);
+            share_holder_init(&peer->connection.shares, options->shares);
             if (r < 0)
                 hash_remove(&peers->by_id, &peer->by_id);
         }

@@ -23,7 +23,7 @@
 #include "busd/names.h"
 #include "busd/policy.h"
 #include "busd/receipts.h"
-#include "busd/shares.h"
+#include "busd/retained.h"
 #include "busd/topics.h"
 #include "libbus/base/log.h"
 #include "libbus/wire/grammar.h"
@@ -51,6 +51,7 @@ struct overflow {
 struct peer_counters {
     uint64_t received;
     uint64_t delivered;
+    uint64_t conflated; /* delivered, and given way to newer ones before they were sent */
     uint64_t dropped;
     uint64_t invalid;
     uint64_t bytes_received;
@@ -81,9 +82,9 @@ struct peer {
     struct quota_user *user;
     struct name_owner names;
     struct subscriber subscriber;
-    struct share_holder shares;
     struct call_party calls;
     struct receipt_party receipts;
+    struct retained_holder values;
     struct watcher watcher;
     struct overflow *overflow; /* NULL while nothing has been lost */
     struct backlog backlog;    /* who waits until it has read */

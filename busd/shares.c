@@ -6,6 +6,8 @@
 
 #include "libbus/base/macros.h"
 
+/* What each takes in a queue: itself, and an item of the queue that it does not share. */
+#define SHARE_BYTES (sizeof(struct share) + sizeof(struct outq_item))
 /* Beyond this many, ended shares are freed. */
 #define SPARE_MAX 4096
 
@@ -73,6 +75,7 @@ static void share_ended(struct outq_mark *mark, enum outq_end end, const struct 
     struct share *share = CONTAINER_OF(mark, struct share, mark);
 
     list_remove(&share->link);
+    share->holder->bytes -= SHARE_BYTES;
     /* What the kernel has refused for one it would refuse for all. */
     if (end == OUTQ_WRITTEN || end == OUTQ_REFUSED)
         share_free(share->holder->shares, share);
@@ -96,6 +99,7 @@ int share_append(struct share_holder *holder, struct outq *outq, struct outq_poo
         return r;
     }
     list_append(&holder->queued, &share->link);
+    holder->bytes += SHARE_BYTES;
     return 0;
 }
 
@@ -111,8 +115,10 @@ struct share *share_take(struct share_holder *holder, struct outq *outq, struct 
         return NULL;
     struct share *share = LIST_ENTRY(node, struct share, link);
     list_remove(node);
-    if (!is_strewn)
+    if (!is_strewn) {
+        holder->bytes -= SHARE_BYTES;
         outq_take(outq, pool, &share->mark, &share->piece);
+    }
     if (list_is_empty(&holder->strewn))
         list_remove(&holder->link);
     return share;

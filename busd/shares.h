@@ -25,9 +25,10 @@ struct shares {
     size_t spare_count;
 };
 
-/* Embedded in a peer. */
+/* Embedded in a connection. */
 struct share_holder {
     struct shares *shares;
+    size_t bytes; /* that keeping track of what is in the queue takes, to be charged with it */
     struct list link;
     struct list queued; /* struct share.link, the oldest first */
     struct list strewn; /* the same, of what was in the queue and is not any more */

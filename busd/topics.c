@@ -70,9 +70,9 @@ static uint64_t id_hash(const struct topics *topics, const struct subscriber *su
 /* Of what makes subscriptions twins. */
 static uint64_t kind_hash(const struct topics *topics, const struct subscription *subscription)
 {
-    char key[3 * sizeof(uintptr_t) + GRAMMAR_NAME_MAX];
-    uintptr_t who[3] = {(uintptr_t)subscription->subscriber, (uintptr_t)subscription->node,
-                        (uintptr_t)subscription->group};
+    char key[4 * sizeof(uintptr_t) + GRAMMAR_NAME_MAX];
+    uintptr_t who[4] = {(uintptr_t)subscription->subscriber, (uintptr_t)subscription->node,
+                        (uintptr_t)subscription->group, subscription->overflow};
 
     memcpy(key, who, sizeof(who));
     memcpy(key + sizeof(who), subscription->sender.data, subscription->sender.size);
@@ -85,7 +85,8 @@ static struct subscription *find_twin(const struct topics *topics,
     HASH_FOREACH (node, &topics->kinds, kind_hash(topics, subscription)) {
         struct subscription *other = CONTAINER_OF(node, struct subscription, by_kind);
         if (other->subscriber == subscription->subscriber && other->node == subscription->node &&
-            other->group == subscription->group && span_equal(other->sender, subscription->sender))
+            other->group == subscription->group && other->overflow == subscription->overflow &&
+            span_equal(other->sender, subscription->sender))
             return other;
     }
     return NULL;
@@ -98,7 +99,8 @@ static struct subscription *subscription_new(struct subscriber *subscriber, stru
 
     if (!subscription)
         return NULL;
-    *subscription = (struct subscription){.subscriber = subscriber, .id = subscriber->next_id};
+    *subscription = (struct subscription){
+        .subscriber = subscriber, .id = subscriber->next_id, .overflow = OVERFLOW_DROP};
     memcpy(subscription->text, pattern.data, pattern.size);
     if (sender.size > 0)
         memcpy(subscription->text + pattern.size, sender.data, sender.size);
@@ -189,18 +191,20 @@ static int set_group(struct topics *topics, struct subscription *subscription, s
     return subscription->group ? 0 : -ENOMEM;
 }
 
-int topics_join(struct topics *topics, struct subscriber *subscriber, struct span pattern,
-                struct span sender, struct span group, size_t max,
-                struct subscription **ret_subscription)
+int topics_subscribe(struct topics *topics, struct subscriber *subscriber,
+                     const struct topics_request *request, size_t max,
+                     struct subscription **ret_subscription)
 {
     if (subscriber->count >= max)
         return WIRE_LIMIT_EXCEEDED;
-    struct subscription *subscription = subscription_new(subscriber, pattern, sender);
+    struct subscription *subscription =
+        subscription_new(subscriber, request->pattern, request->sender);
     if (!subscription)
         return -ENOMEM;
+    subscription->overflow = request->overflow;
     int r = charge_subscription(subscription);
     if (r == 0)
-        r = set_group(topics, subscription, group);
+        r = set_group(topics, subscription, request->group);
     if (r == 0)
         r = enter(topics, subscription);
     if (r != 0) {
@@ -214,18 +218,11 @@ int topics_join(struct topics *topics, struct subscriber *subscriber, struct spa
     subscriber->next_id++;
     subscriber->count++;
     topics->count++;
-    topics->count_broker += grammar_is_reserved(pattern);
+    topics->count_broker += grammar_is_reserved(request->pattern);
     if (!list_is_empty(&subscription->by_node))
-        note_change(topics, pattern);
+        note_change(topics, request->pattern);
     *ret_subscription = subscription;
     return 0;
-}
-
-int topics_subscribe(struct topics *topics, struct subscriber *subscriber, struct span pattern,
-                     struct span sender, size_t max, struct subscription **ret_subscription)
-{
-    return topics_join(topics, subscriber, pattern, sender, (struct span){0}, max,
-                       ret_subscription);
 }
 
 static void subscription_free(struct topics *topics, struct subscription *subscription)
@@ -251,16 +248,25 @@ static void subscription_free(struct topics *topics, struct subscription *subscr
     free(subscription);
 }
 
-int topics_unsubscribe(struct topics *topics, struct subscriber *subscriber, uint64_t id)
+struct subscription *topics_find(const struct topics *topics, const struct subscriber *subscriber,
+                                 uint64_t id)
 {
     HASH_FOREACH (node, &topics->ids, id_hash(topics, subscriber, id)) {
         struct subscription *subscription = CONTAINER_OF(node, struct subscription, by_id);
-        if (subscription->subscriber == subscriber && subscription->id == id) {
-            subscription_free(topics, subscription);
-            return 0;
-        }
+        if (subscription->subscriber == subscriber && subscription->id == id)
+            return subscription;
     }
-    return WIRE_NO_SUCH_SUBSCRIPTION;
+    return NULL;
+}
+
+int topics_unsubscribe(struct topics *topics, struct subscriber *subscriber, uint64_t id)
+{
+    struct subscription *subscription = topics_find(topics, subscriber, id);
+
+    if (!subscription)
+        return WIRE_NO_SUCH_SUBSCRIPTION;
+    subscription_free(topics, subscription);
+    return 0;
 }
 
 void topics_leave(struct topics *topics, struct subscriber *subscriber)
@@ -304,6 +310,15 @@ static void add_find(struct finds *finds, struct subscriber *subscriber,
         .subscriber = subscriber, .filter = filter, .sender_bit = filter ? filter->sender_bit : 0};
 }
 
+static void note_overflow(const struct finds *finds, const struct subscription *subscription)
+{
+    struct subscriber *subscriber = subscription->subscriber;
+
+    if (subscriber->walk != finds->mark || subscriber->strongest < subscription->overflow)
+        subscriber->strongest = subscription->overflow;
+    subscriber->walk = finds->mark;
+}
+
 static void collect(struct trie_node *at, void *userdata)
 {
     struct finds *finds = userdata;
@@ -317,6 +332,7 @@ static void collect(struct trie_node *at, void *userdata)
                 finds->failed = true;
             continue;
         }
+        note_overflow(finds, subscription);
         if (subscriber->mark == finds->mark)
             continue;
         if (subscription->sender.size > 0) {
@@ -369,6 +385,8 @@ static bool route_build(struct topics *topics, struct route *route)
     topics->steps += trie_walk(&topics->patterns, topic, collect, &finds);
     topics->steps += finds.steps;
     drop_needless_filters(&finds);
+    for (size_t i = 0; i < finds.count; i++)
+        finds.entries[i].overflow = (unsigned char)finds.entries[i].subscriber->strongest;
     if (!route_groups_arrange(topics, &route->groups))
         finds.failed = true;
     route->entries = finds.entries;

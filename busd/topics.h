@@ -27,6 +27,7 @@
 #include <stdint.h>
 
 #include "busd/groups.h"
+#include "busd/overflow.h"
 #include "busd/quota.h"
 #include "busd/trie.h"
 #include "libbus/base/hash.h"
@@ -47,7 +48,7 @@ struct topics_change {
 struct topics {
     struct trie patterns; /* the items of a node: struct subscription.by_node */
     struct hash ids;      /* struct subscription by subscriber and id */
-    struct hash kinds;    /* one of each kind, by subscriber, pattern, sender and group */
+    struct hash kinds;    /* one of each kind, by subscriber, pattern, sender and so on */
     struct hash routes;   /* struct route by topic */
     struct list ages;     /* struct route, the one built longest ago first */
     struct groups groups;
@@ -67,12 +68,14 @@ struct subscriber {
     size_t count;
     uint64_t next_id;
     uint64_t mark; /* of the last walk that met it */
+    uint64_t walk; /* the last that has built a route to it, by subscriptions … */
+    enum overflow_policy strongest; /* … of which this is the strongest promise */
 };
 
 struct subscription {
     struct hash_node by_id;
-    struct hash_node by_kind; /* those of one subscriber with the same pattern, sender … */
-    struct list twins;        /* … and group are twins, of which only one … */
+    struct hash_node by_kind; /* those of one subscriber that ask for the same … */
+    struct list twins;        /* … are twins, of which only one … */
     struct list by_node;      /* … is in these two */
     struct list by_subscriber;
     struct charge charge;
@@ -83,6 +86,7 @@ struct subscription {
     struct span pattern;
     struct span sender;  /* the filter; empty: none */
     struct group *group; /* NULL: none; else a reference */
+    enum overflow_policy overflow;
     unsigned char sender_bit;
     char text[];
 };
@@ -94,7 +98,9 @@ struct route_entry {
     struct subscriber *subscriber;
     const struct subscription *filter;
     unsigned char sender_bit; /* of the filter's */
-    bool ask;                 /* the caller's: whether it may have this event is to be found out */
+    /* enum overflow_policy: of all the subscriber's that match, filtered or not */
+    unsigned char overflow;
+    bool ask; /* the caller's: whether it may have this event is to be found out */
 };
 
 /* The same for a member of a queue group. */
@@ -152,15 +158,23 @@ void topics_deinit(struct topics *topics); /* asserts that no subscription is le
 /* The user, who is charged, is borrowed. */
 void subscriber_init(struct subscriber *subscriber, struct quota_user *user);
 
-/* 0 with *ret_subscription; WIRE_LIMIT_EXCEEDED beyond `max` or what the user may
- * have; -ENOMEM. Pattern and sender must be valid; an empty sender means anybody. */
-int topics_subscribe(struct topics *topics, struct subscriber *subscriber, struct span pattern,
-                     struct span sender, size_t max, struct subscription **ret_subscription);
+/* What is to be subscribed to. Pattern, sender and group must be valid. */
+struct topics_request {
+    struct span pattern;
+    struct span sender; /* empty: anybody */
+    struct span group;  /* the name of a group of the user's; empty: none */
+    enum overflow_policy overflow;
+};
 
-/* The same as a member of the user's group of this name; an empty one means none. */
-int topics_join(struct topics *topics, struct subscriber *subscriber, struct span pattern,
-                struct span sender, struct span group, size_t max,
-                struct subscription **ret_subscription);
+/* 0 with *ret_subscription; WIRE_LIMIT_EXCEEDED beyond `max` or what the user may
+ * have; -ENOMEM. */
+int topics_subscribe(struct topics *topics, struct subscriber *subscriber,
+                     const struct topics_request *request, size_t max,
+                     struct subscription **ret_subscription);
+
+/* NULL if the subscriber has none with this id. */
+struct subscription *topics_find(const struct topics *topics, const struct subscriber *subscriber,
+                                 uint64_t id);
 
 /* 0 or WIRE_NO_SUCH_SUBSCRIPTION. */
 int topics_unsubscribe(struct topics *topics, struct subscriber *subscriber, uint64_t id);

@@ -258,6 +258,9 @@ static void write_arguments(struct text *body, const char *pattern,
     if (options->retained != BUS_RETAINED_FIRST)
         text_printf(body, ",\"retained\":%s",
                     options->retained == BUS_RETAINED_NO ? "false" : "\"only\"");
+    if (options->overflow != BUS_OVERFLOW_DROP)
+        text_printf(body, ",\"overflow\":\"%s\"",
+                    options->overflow == BUS_OVERFLOW_LATEST ? "latest" : "disconnect");
     text_append_string(body, "}");
 }
 
@@ -309,6 +312,9 @@ static int check(const char *pattern, const struct bus_subscription_options *opt
     if ((unsigned)options->retained > BUS_RETAINED_ONLY)
         return bus_error_set_errno(error, -EINVAL, "%d is no value of enum bus_retained",
                                    (int)options->retained);
+    if ((unsigned)options->overflow > BUS_OVERFLOW_DISCONNECT)
+        return bus_error_set_errno(error, -EINVAL, "%d is no value of enum bus_overflow",
+                                   (int)options->overflow);
     return 0;
 }
 
@@ -450,16 +456,21 @@ int bus_subscribe_async(struct bus *bus, const char *pattern, const char *sender
     return bus_subscribe_with_async(bus, pattern, &options, handler, userdata, ret_slot);
 }
 
-void subscriptions_claim(struct bus *bus, struct bus_message *event)
+bool subscriptions_claim(struct bus *bus, struct bus_message *event)
 {
     struct list *first = list_first(&bus->subscriptions.snapshots);
 
     if (!first)
-        return;
+        return false;
     struct subscription *subscription = LIST_ENTRY(first, struct subscription, snapshot);
-    event->target = slot_ref(&subscription->slot);
+    bool taken = subscription->claim && subscription->slot.bus;
+    if (taken)
+        subscription->claim(subscription, event);
+    else
+        event->target = slot_ref(&subscription->slot);
     if (--subscription->snapshot_left == 0)
         snapshot_end(subscription);
+    return taken;
 }
 
 static bool is_from(const struct subscription *subscription, const struct bus_message *event)

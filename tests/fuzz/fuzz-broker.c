@@ -298,11 +298,14 @@ static void say_subscribe(struct world *world, struct text *text)
 {
     begin_bus_call(world, text, "Subscribe");
     text_printf(text, "\"topic\":\"%s\"", pick_pattern(&world->input));
-    if (fuzz_byte(&world->input) & 1) {
+    uint8_t flags = fuzz_byte(&world->input);
+    if (flags & 1) {
         text_append_string(text, ",\"sender\":\"");
         append_destination(world, text);
         text_append_string(text, "\"");
     }
+    if (flags & 0x40)
+        text_printf(text, ",\"overflow\":\"%s\"", flags & 0x80 ? "drop" : "disconnect");
     text_append_string(text, "}}");
 }
 

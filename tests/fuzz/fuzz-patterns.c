@@ -231,8 +231,9 @@ static void subscribe(struct world *world, unsigned k, struct span rest)
     if (world->count == SUBSCRIPTIONS_MAX || grammar_check_pattern(pattern, NULL) ||
         (rest.size > 0 && grammar_check_destination(rest, NULL)))
         return;
-    FUZZ_CHECK(topics_subscribe(&world->topics, &world->subscribers[k], pattern, rest,
-                                SUBSCRIPTIONS_MAX, &subscription) == 0,
+    const struct topics_request request = {pattern, rest, {0}, OVERFLOW_DROP};
+    FUZZ_CHECK(topics_subscribe(&world->topics, &world->subscribers[k], &request, SUBSCRIPTIONS_MAX,
+                                &subscription) == 0,
                "a subscription was refused");
     *entry = (struct entry){k, subscription->id, pattern, rest};
     for (size_t i = 0; i < world->count; i++)

@@ -13,7 +13,7 @@
 static const char *const methods[] = {"Subscribe", "Unsubscribe", "RequestName", "ReleaseName",
                                       "ListNames", "GetName",     "Ping",        "GetCredentials",
                                       "Monitor",   "Stats",       "GetId",       "Introspect",
-                                      "Explain",   "Reload"};
+                                      "Explain",   "Reload",      "Retained"};
 
 static void test_ping(struct session *session)
 {
@@ -139,18 +139,19 @@ static void test_stats(struct session *session)
                "{'id':'*','version':'" BUSD_VERSION "','uptime':'*','connections':2,'names':1,"
                "'subscriptions':2,'calls':1,'receipts':0,'monitors':1,"
                "'groups':{'count':0,'handed_over':0,'dropped':0},"
-               "'messages':{'received':9,'delivered':'*','dropped':0,'invalid':1},"
+               "'retained':{'topics':0,'bytes':0},"
+               "'messages':{'received':9,'delivered':'*','conflated':0,'dropped':0,'invalid':1},"
                "'bytes':{'received':'*','sent':'*','queued':'*'}}");
     CLEANUP(cleanup_free)
-    char *of_b =
-        client_expand(session,
-                      "{'name':'$B','uid':%u,'pid':%d,'connected':'*','names':['org.example.B'],"
-                      "'subscriptions':[{'subscription':1,'topic':'a.*'},"
-                      "{'subscription':2,'topic':'b','sender':'$A'}],'calls':{'made':0,'received':"
-                      "1},'receipts':0,"
-                      "'messages':{'received':4,'delivered':9,'dropped':0,'invalid':0},"
-                      "'bytes':{'received':'*','sent':'*','queued':0},'monitor':true}",
-                      getuid(), getpid());
+    char *of_b = client_expand(
+        session,
+        "{'name':'$B','uid':%u,'pid':%d,'connected':'*','names':['org.example.B'],"
+        "'subscriptions':[{'subscription':1,'topic':'a.*'},"
+        "{'subscription':2,'topic':'b','sender':'$A'}],'calls':{'made':0,'received':1},"
+        "'receipts':0,'retained':{'topics':0,'bytes':0},"
+        "'messages':{'received':4,'delivered':9,'conflated':0,'dropped':0,'invalid':0},"
+        "'bytes':{'received':'*','sent':'*','queued':0},'monitor':true}",
+        getuid(), getpid());
     client_ask(a, "Stats", "{'name':'$B'}", of_b);
     client_ask(a, "Stats", "{'name':'org.example.B'}", of_b);
     json_t *of_a = client_ask_json(a, "Stats", "{'name':'$A'}");
@@ -189,7 +190,7 @@ static void test_introspect(struct session *session)
 static void test_unknown_methods(struct session *session)
 {
     struct client *a = session_connect(session, "A");
-    static const char *const unknown[] = {"ping", "Pin", "Pings", "bus.Ping", "Retained", "_"};
+    static const char *const unknown[] = {"ping", "Pin", "Pings", "bus.Ping", "Retain", "_"};
 
     for (size_t i = 0; i < ARRAY_SIZE(unknown); i++)
         client_ask_error(a, unknown[i], "{}", "bus.MethodUnknown");
@@ -238,6 +239,13 @@ static void test_wrong_arguments(struct session *session)
         {"Subscribe", "{'topic':'t\\u0000'}"},
         {"Subscribe", "{'topic':'t','topic':'u'}"},
         {"Subscribe", "{'sender':'$A'}"},
+        {"Subscribe", "{'topic':'t','retained':'yes'}"},
+        {"Subscribe", "{'topic':'t','retained':null}"},
+        {"Subscribe", "{'topic':'t','retained':1}"},
+        {"Subscribe", "{'topic':'bus.subscribers.#'}"},
+        {"Subscribe", "{'topic':'bus.subscribers.a.*'}"},
+        {"Retained", "{}"},
+        {"Retained", "{'topic':'a..b'}"},
         {"Subscribe", "{'topic':'t','sender':'x'}"},
         {"Subscribe", "{'topic':'t','sender':':0'}"},
         {"Subscribe", "{'topic':'t','sender':7}"},

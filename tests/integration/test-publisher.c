@@ -251,6 +251,58 @@ static void test_receipt(struct session *session)
     bus_close(bus);
 }
 
+/* ------------------------------------------------------------ the latest only */
+
+/* The events of one subscription: in a row, and then perhaps one more. */
+struct latest {
+    unsigned long count;
+    unsigned long last;
+};
+
+static void on_value(struct bus_message *event, void *userdata)
+{
+    struct latest *latest = userdata;
+    size_t size;
+
+    latest->last = strtoul(bus_message_body_text(event, &size) + 1, NULL, 10);
+    latest->count++;
+}
+
+static void test_latest(struct session *session)
+{
+    struct bus_subscription_options options = {.overflow = BUS_OVERFLOW_LATEST};
+    unsigned long count = 50000;
+    struct latest latest = {0}, every = {0};
+    struct bus *bus, *other, *from;
+
+    assert_int_equal(bus_connect(&bus, session->busd.path), 0);
+    assert_int_equal(bus_connect(&other, session->busd.path), 0);
+    assert_int_equal(bus_connect(&from, session->busd.path), 0);
+    assert_int_equal(bus_subscribe_with(bus, "t", &options, on_value, &latest, NULL, NULL), 0);
+    assert_int_equal(bus_subscribe(other, "t", NULL, on_value, &every, NULL, NULL), 0);
+    for (unsigned long i = 0; i < count; i++) {
+        int r;
+        while ((r = bus_publish_text(from, "t", numbered(i), BODY_SIZE)) == -EAGAIN)
+            assert_int_equal(bus_flush(from, UINT64_MAX), 0);
+        assert_int_equal(r, 0);
+        if (i % 100 == 99)
+            assert_int_equal(
+                bus_call_text(from, "bus", "Ping", NULL, 0, BUS_TIMEOUT_DEFAULT, NULL, NULL), 0);
+        while (bus_wait(other, 0) > 0)
+            bus_process(other);
+    }
+    while (every.count < count && bus_wait(other, 20000) > 0)
+        bus_process(other);
+    assert_int_equal(every.count, count);
+    while (bus_wait(bus, 200) > 0)
+        bus_process(bus);
+    assert_int_equal(latest.last, count - 1);
+    assert_in_range(latest.count, 100, count / 5);
+    bus_close(from);
+    bus_close(other);
+    bus_close(bus);
+}
+
 #define L "--limit"
 #define LIMITED(function)                                                                          \
     {                                                                                              \
@@ -259,8 +311,8 @@ static void test_receipt(struct session *session)
     }
 
 static const struct transcript transcripts[] = {
-    TRANSCRIPT_PLAIN(test_receipt), LIMITED(test_paced),          LIMITED(test_paced_exactly),
-    LIMITED(test_unpaced),          LIMITED(test_stopped_reader),
+    TRANSCRIPT_PLAIN(test_latest), TRANSCRIPT_PLAIN(test_receipt), LIMITED(test_paced),
+    LIMITED(test_paced_exactly),   LIMITED(test_unpaced),          LIMITED(test_stopped_reader),
 };
 
 int main(void)

@@ -47,10 +47,11 @@ static int teardown(void **state)
 
 static uint64_t subscribe(unsigned who, const char *pattern, const char *sender, const char *group)
 {
+    const struct topics_request request = {span_from(pattern), span_from(sender), span_from(group),
+                                           OVERFLOW_DROP};
     struct subscription *subscription = NULL;
 
-    assert_int_equal(topics_join(&topics, &subscribers[who], span_from(pattern), span_from(sender),
-                                 span_from(group), LIMIT, &subscription),
+    assert_int_equal(topics_subscribe(&topics, &subscribers[who], &request, LIMIT, &subscription),
                      0);
     assert_true(subscription->group ? span_is(group_name(subscription->group), group) : !group);
     return subscription->id;

@@ -277,6 +277,8 @@ static void test_changing_ones_mind(void **state)
     assert_int_equal(fixture.state, NAME_SHARED);
     assert_change("a.b", A, A);
     assert_true(fixture.change.changed);
+    assert_true(fixture.change.opened);
+    assert_ptr_equal(fixture.change.by, A);
     assert_true(owns("a.b", A) && owns("a.b", B) && !owns("a.b", C) &&
                 owns("a.b", &fixture.owners[3]));
 
@@ -304,6 +306,8 @@ static void test_inherited_share(void **state)
     release(A, "a.b");
     assert_change("a.b", A, B);
     assert_true(owns("a.b", B) && !owns("a.b", C) && owns("a.b", &fixture.owners[3]));
+    assert_true(fixture.change.opened);
+    assert_ptr_equal(fixture.change.by, A);
     release(B, "a.b");
     release(&fixture.owners[3], "a.b");
     assert_change("a.b", &fixture.owners[3], C);
