@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "busd/audience.h"
 #include "busd/dispatch.h"
 #include "busd/driver.h"
 #include "busd/fatal.h"
@@ -125,8 +126,9 @@ static int admit(struct broker *broker, const struct listener *listener, int fd,
     if (r == 0 && !verdict.allow)
         r = WIRE_ACCESS_DENIED;
     if (r == 0) {
-        struct peer_options options = {user, credentials, listener->label, view,
-                                       broker_limits_of(broker, listener)};
+        struct peer_options options = {
+            user,        credentials, listener->label, view, broker_limits_of(broker, listener),
+            &hub->shares};
         r = peer_new(&hub->peers, &hub->shared, fd, &options, &slot, ret_peer);
     }
     if (r == WIRE_ACCESS_DENIED) {
@@ -228,6 +230,18 @@ static void bury(struct broker *broker, struct peer *peer, unsigned *traces)
     peer_close(peer);
 }
 
+/* Those who have waited for it go on; if they are many, some of them later. */
+static unsigned wake(struct hub *hub, struct peer *peer)
+{
+    if (peer->doomed || list_is_empty(&peer->backlog.waiters))
+        return 0;
+    unsigned woken = peer_wake(peer, BROKER_WAKE_MAX);
+    if (woken == BROKER_WAKE_MAX)
+        peer_set_dirty(peer);
+    answer_receipts(hub);
+    return woken;
+}
+
 /* How much effort it has been. */
 static unsigned flush(struct hub *hub, struct peer *peer)
 {
@@ -241,9 +255,21 @@ static unsigned flush(struct hub *hub, struct peer *peer)
         lose(peer, "writing to it failed", r);
     else if (peer->overflow)
         announce_overflow(hub, peer);
+    unsigned woken = wake(hub, peer);
     patience_await_reading(hub, peer);
     uint64_t sent = peer->connection.bytes_sent - before;
-    return sent > 0 ? BROKER_WRITE_EFFORT_QUEUE + (unsigned)(sent / BROKER_WRITE_EFFORT_BYTES) : 1;
+    return woken * BROKER_WAKE_EFFORT +
+           (sent > 0 ? BROKER_WRITE_EFFORT_QUEUE + (unsigned)(sent / BROKER_WRITE_EFFORT_BYTES)
+                     : 1);
+}
+
+/* What somebody does not read any more, or may not have any more, goes to others. */
+static unsigned hand_over(struct hub *hub, struct list *node)
+{
+    struct share_holder *holder = LIST_ENTRY(node, struct share_holder, link);
+
+    deliver_again(hub, CONTAINER_OF(holder, struct peer, connection.shares), true);
+    return BROKER_SHARE_EFFORT;
 }
 
 /* Writing can doom a peer, and burying one makes more to write: until all is quiet, or
@@ -259,6 +285,8 @@ static void settle(struct broker *broker, unsigned traces)
             bury(broker, LIST_ENTRY(node, struct peer, doomed_link), &traces);
         else if ((node = list_first(&peers->urgent)))
             flush(&broker->hub, LIST_ENTRY(node, struct peer, dirty_link));
+        else if (effort < BROKER_WRITE_EFFORT && (node = list_first(&broker->hub.shares.strewn)))
+            effort += hand_over(&broker->hub, node);
         else if (effort < BROKER_WRITE_EFFORT && (node = list_first(&peers->dirty)))
             effort += flush(&broker->hub, LIST_ENTRY(node, struct peer, dirty_link));
         else
@@ -278,6 +306,7 @@ static void arm_again(struct broker *broker)
     const struct hub *hub = &broker->hub;
 
     if (list_is_empty(&hub->peers.dirty) && list_is_empty(&hub->peers.doomed) &&
+        list_is_empty(&hub->shares.strewn) && list_is_empty(&hub->presence.changed) &&
         !connections_wait(&hub->shared))
         uv_idle_stop(&broker->again);
     else
@@ -325,6 +354,7 @@ static void on_prepare(uv_prepare_t *prepare)
     connections_begin_turn(&broker->hub.shared);
     broker_reload_if_asked(broker);
     dispatch_deadlines(&broker->hub, hub_now(&broker->hub));
+    audience_announce(&broker->hub);
     settle(broker, BROKER_TRACES);
     if (broker->draining)
         finish_draining(broker);

@@ -125,7 +125,8 @@ uint64_t connection_bytes(const struct connection *connection)
 {
     size_t capacity = connection->partial_capacity;
 
-    return connection->outq.bytes + (capacity > PARTIAL_KEEP ? capacity : 0);
+    return connection->outq.bytes + connection->latest.bytes + connection->shares.bytes +
+           (capacity > PARTIAL_KEEP ? capacity : 0);
 }
 
 static unsigned count_fds(const struct connection *connection)
@@ -559,6 +560,7 @@ static int write_queue(struct connection *connection)
         }
         if (n == -EPIPE || n == -ECONNRESET) {
             /* It does not read any more; what it has sent is still read to the end. */
+            connection->deaf = true;
             outq_deinit(outq, &connection->shared->pool);
             return set_events(connection, connection->events & ~UV_WRITABLE);
         }

@@ -27,8 +27,10 @@
 #include <uv.h>
 
 #include "busd/closer.h"
+#include "busd/latest.h"
 #include "busd/outq.h"
 #include "busd/quota.h"
+#include "busd/shares.h"
 #include "libbus/wire/fdqueue.h"
 #include "libbus/wire/lines.h"
 
@@ -94,6 +96,7 @@ struct connection {
     bool full;           /* the socket has taken no more, and has not said that it would */
     bool unfinished;     /* the beginning of a line has been read, or fds for one */
     bool failed;         /* the socket is in error; what it holds is still read */
+    bool deaf;           /* nobody reads there any more: what is queued is let go of */
     unsigned fds_unread; /* how many are in the socket, not known to be read */
     bool has_backlog;    /* whole lines wait */
     struct list waiting; /* for a turn: in one of the lists of what is shared */
@@ -108,6 +111,8 @@ struct connection {
     size_t partial_capacity;
     struct fdqueue fdqueue;
     struct outq outq;
+    struct latest_party latest; /* of what is in there … */
+    struct share_holder shares; /* … and this, too */
     uint64_t bytes_sent;
 };
 

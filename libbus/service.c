@@ -215,8 +215,9 @@ static int service_register(struct bus *bus, struct service *service, void *user
     return 0;
 }
 
-int bus_serve(struct bus *bus, const char *name, const struct bus_method *methods, void *userdata,
-              struct bus_slot **ret_slot, struct bus_error *error)
+int bus_serve_with(struct bus *bus, const char *name, const struct bus_service_options *options,
+                   const struct bus_method *methods, void *userdata, struct bus_slot **ret_slot,
+                   struct bus_error *error)
 {
     struct service *service = NULL;
     size_t offset;
@@ -236,7 +237,7 @@ int bus_serve(struct bus *bus, const char *name, const struct bus_method *method
         return r;
     }
     if (name) {
-        r = bus_request_name(bus, name, 0, error);
+        r = bus_request_name(bus, name, options ? options->name_flags : 0, error);
         if (r < 0) {
             slot_end(&service->slot, false);
             return r;
@@ -244,6 +245,12 @@ int bus_serve(struct bus *bus, const char *name, const struct bus_method *method
     }
     slot_give(&service->slot, ret_slot);
     return 0;
+}
+
+int bus_serve(struct bus *bus, const char *name, const struct bus_method *methods, void *userdata,
+              struct bus_slot **ret_slot, struct bus_error *error)
+{
+    return bus_serve_with(bus, name, NULL, methods, userdata, ret_slot, error);
 }
 
 void bus_slot_set_description(struct bus_slot *slot, const char *description)

@@ -38,6 +38,7 @@ enum envelope_key {
     KEY_TOPIC,
     KEY_ERROR,
     KEY_ABOUT,
+    KEY_GROUP,
     KEY_METHOD,
     KEY_SENDER,
     KEY_RETAIN,
@@ -70,6 +71,7 @@ struct envelope {
     struct span sender;
     struct span retain;
     struct span reason;
+    struct span group;
     struct span message; /* … but this one: JSON text with its quotes */
     struct span about;   /* JSON text */
     struct span body;    /* JSON text */
@@ -114,7 +116,7 @@ int envelope_parse(struct envelope *envelope, const char *line, size_t size,
 
 struct envelope_head {
     size_t size;              /* 0: nothing to compare with */
-    struct envelope envelope; /* its sender and topic lie in the text */
+    struct envelope envelope; /* its sender, group and topic lie in the text */
     char text[ENVELOPE_HEAD_MAX];
 };
 

@@ -13,7 +13,7 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/support/padded.h"
 
-#define NOBODY MODEL_PLAYERS
+#define NOBODY MODEL_NOBODY
 #define BROKER (MODEL_PLAYERS + 1) /* as sender of an event */
 
 /* A line of player k that is a message. */
@@ -22,18 +22,6 @@ struct message {
     struct envelope envelope;
     const struct player_fds *fds;
 };
-
-static struct span span_of(const struct model_text *text)
-{
-    return (struct span){text->data, text->size};
-}
-
-static void set_text(struct model_text *text, struct span value)
-{
-    text->size = value.size;
-    if (value.size > 0)
-        memcpy(text->data, value.data, value.size);
-}
 
 /* ":N", in a buffer that the next call but three uses again. */
 static const char *name_of(const struct model *model, unsigned k)
@@ -55,23 +43,30 @@ void model_init(struct model *model, const struct limits *limits)
 
 /* ------------------------------------------------------------ finding people */
 
-static struct model_name *find_name(struct model *model, struct span text)
-{
-    for (size_t i = 0; i < MODEL_NAMES; i++)
-        if (model->names[i].count > 0 && span_equal(span_of(&model->names[i].text), text))
-            return &model->names[i];
-    return NULL;
-}
-
 static unsigned find_player(struct model *model, struct span name)
 {
     uint64_t id = grammar_unique_name(name);
-    struct model_name *owned = find_name(model, name);
 
     for (unsigned k = 0; k < MODEL_PLAYERS; k++)
         if (id > 0 && model->players[k].name == id)
             return k;
-    return owned ? owned->claims[0].player : NOBODY;
+    return model_name_owner(model_names_find(&model->names, name));
+}
+
+/* Whether a name stands for the player, alone or among others. */
+static bool is_named(struct model *model, struct span name, unsigned k)
+{
+    const struct model_name *owned = model_names_find(&model->names, name);
+
+    return owned ? model_name_owns(owned, k) : find_player(model, name) == k;
+}
+
+/* Whom a message to the name goes to. */
+static unsigned choose_player(struct model *model, struct span to)
+{
+    struct model_name *name = model_names_find(&model->names, to);
+
+    return name ? model_name_take_turn(name) : find_player(model, to);
 }
 
 static struct model_call *find_call(struct model *model, unsigned caller, uint64_t id)
@@ -84,19 +79,28 @@ static struct model_call *find_call(struct model *model, unsigned caller, uint64
     return NULL;
 }
 
+static unsigned count_calls(const struct model *model, unsigned caller)
+{
+    unsigned count = 0;
+
+    for (size_t i = 0; i < MODEL_CALLS; i++)
+        count += model->calls[i].live && model->calls[i].caller == caller;
+    return count;
+}
+
 /* -------------------------------------------------------------------- events */
 
 /* A subscription's sender, if it names one. */
 static bool sender_fits(struct model *model, const struct model_subscription *subscription,
                         unsigned sender)
 {
-    struct span filter = span_of(&subscription->sender);
+    struct span filter = model_text_span(&subscription->sender);
 
     if (filter.size == 0)
         return true;
     if (span_is(filter, "bus"))
         return sender == BROKER;
-    return sender != BROKER && find_player(model, filter) == sender;
+    return sender != BROKER && is_named(model, filter, sender);
 }
 
 static bool gets_event(struct model *model, unsigned k, struct span topic, unsigned sender)
@@ -104,7 +108,7 @@ static bool gets_event(struct model *model, unsigned k, struct span topic, unsig
     for (size_t i = 0; i < MODEL_SUBSCRIPTIONS; i++) {
         const struct model_subscription *subscription = &model->subscriptions[i];
         if (subscription->live && subscription->player == k &&
-            grammar_matches(span_of(&subscription->pattern), topic) &&
+            grammar_matches(model_text_span(&subscription->pattern), topic) &&
             sender_fits(model, subscription, sender))
             return true;
     }
@@ -126,21 +130,32 @@ static void tell_all(struct model *model, unsigned group, const char *topic, jso
     json_decref(body);
 }
 
-static void announce_owner(struct model *model, unsigned group, const struct model_name *name,
-                           unsigned before)
+/* What is told of a name's owners. */
+static json_t *owners_body(const struct model *model, const struct model_name *name)
 {
-    unsigned after = name->count > 0 ? name->claims[0].player : NOBODY;
+    json_t *body = json_pack("{s:s}", "owner", name_of(model, model_name_owner(name)));
+
+    if (!model_name_is_shared(name))
+        return body;
+    json_t *owners = json_array();
+    for (unsigned c = 0; c < name->owners; c++)
+        json_array_append_new(owners, json_string(name_of(model, name->claims[c].player)));
+    json_object_set_new(body, "owners", owners);
+    return body;
+}
+
+static void announce_owners(struct model *model, unsigned group,
+                            const struct model_name_change *change)
+{
+    const struct model_name *name = change->name;
     char topic[512];
 
-    if (before == after)
+    if (!change->changed)
         return;
-    snprintf(topic, sizeof(topic), "bus.name.%.*s", SPAN_ARGS(span_of(&name->text)));
-    json_t *body = json_null();
-    if (after != NOBODY) {
-        body = json_pack("{s:s}", "owner", name_of(model, after));
-        if (before != NOBODY)
-            json_object_set_new(body, "old", json_string(name_of(model, before)));
-    }
+    snprintf(topic, sizeof(topic), "bus.name.%.*s", SPAN_ARGS(model_text_span(&name->text)));
+    json_t *body = name->owners > 0 ? owners_body(model, name) : json_null();
+    if (name->owners > 0 && change->before != NOBODY && change->before != model_name_owner(name))
+        json_object_set_new(body, "old", json_string(name_of(model, change->before)));
     tell_all(model, group, topic, body);
 }
 
@@ -153,11 +168,11 @@ static json_t *peer_body(void)
 static bool is_guarded(struct model *model, struct span topic, unsigned sender)
 {
     for (size_t i = 0; i < MODEL_NAMES; i++) {
-        const struct model_name *name = &model->names[i];
-        struct span text = span_of(&name->text);
+        const struct model_name *name = &model->names.all[i];
+        struct span text = model_text_span(&name->text);
         bool above = span_starts_with(topic, text) &&
                      (topic.size == text.size || topic.data[text.size] == '.');
-        if (name->count > 0 && above && name->claims[0].player != sender)
+        if (name->count > 0 && above && !model_name_owns(name, sender))
             return true;
     }
     return false;
@@ -218,96 +233,32 @@ static void forward(struct model *model, unsigned to, const struct message *mess
 
 /* ----------------------------------------------------------- the bus's methods */
 
-static unsigned count_claims(const struct model *model, unsigned k)
-{
-    unsigned count = 0;
-
-    for (size_t i = 0; i < MODEL_NAMES; i++)
-        for (unsigned c = 0; c < model->names[i].count; c++)
-            count += model->names[i].claims[c].player == k;
-    return count;
-}
-
-static unsigned find_claim(const struct model_name *name, unsigned k)
-{
-    unsigned c = 0;
-
-    while (c < name->count && name->claims[c].player != k)
-        c++;
-    return c;
-}
-
-static void remove_claim(struct model_name *name, unsigned c)
-{
-    name->count--;
-    memmove(&name->claims[c], &name->claims[c + 1], (name->count - c) * sizeof(name->claims[0]));
-}
-
-static struct model_name *add_name(struct model *model, struct span text)
-{
-    size_t i = 0;
-
-    while (model->names[i].count > 0)
-        i++;
-    FUZZ_CHECK(i < MODEL_NAMES, "the model has no room for a name");
-    set_text(&model->names[i].text, text);
-    return &model->names[i];
-}
-
-/* Makes the claim number c the first; who was before waits if it wanted to. */
-static void promote(struct model_name *name, unsigned c)
-{
-    struct model_claim claim = name->claims[c];
-
-    memmove(&name->claims[1], &name->claims[0], c * sizeof(claim));
-    name->claims[0] = claim;
-    if (c > 0 && !name->claims[1].queue)
-        remove_claim(name, 1);
-}
-
 /* 0 with the reply's body, or the error. */
 static int request_name(struct model *model, unsigned k, const struct args *args, json_t **ret_body)
 {
-    struct model_name *name = find_name(model, args->name);
-    unsigned c = name ? find_claim(name, k) : 0;
-    bool claimed = name && c < name->count;
-    bool can_own =
-        !name || (claimed && c == 0) || (args->replace && name->claims[0].allow_replacement);
+    struct model_name_change change;
+    const char *state;
 
     if (grammar_check_name(args->name, NULL))
         return WIRE_INVALID_ARGUMENTS;
     if (grammar_is_reserved(args->name))
         return WIRE_ACCESS_DENIED;
-    if (!can_own && !args->queue) {
-        if (claimed)
-            remove_claim(name, c);
-        return WIRE_NAME_TAKEN;
-    }
-    if (!claimed && count_claims(model, k) >= model->limits.names)
-        return WIRE_LIMIT_EXCEEDED;
-    unsigned before = name ? name->claims[0].player : NOBODY;
-    if (!name)
-        name = add_name(model, args->name);
-    if (!claimed)
-        c = name->count++;
-    name->claims[c] = (struct model_claim){k, args->queue, args->allow_replacement};
-    if (can_own)
-        promote(name, c);
-    announce_owner(model, 0, name, before);
-    *ret_body = json_pack("{s:s}", "state", can_own ? "owner" : "queued");
+    int r = model_names_request(&model->names, k, args, model->limits.names, &state, &change);
+    if (r != 0)
+        return r;
+    announce_owners(model, 0, &change);
+    *ret_body = json_pack("{s:s}", "state", state);
     return 0;
 }
 
 static int release_name(struct model *model, unsigned k, const struct args *args, json_t **ret_body)
 {
-    struct model_name *name = find_name(model, args->name);
-    unsigned c = name ? find_claim(name, k) : 0;
+    struct model_name_change change;
 
-    if (!name || c == name->count)
-        return WIRE_NOT_OWNER;
-    unsigned before = name->claims[0].player;
-    remove_claim(name, c);
-    announce_owner(model, 0, name, before);
+    int r = model_names_release(&model->names, k, args->name, &change);
+    if (r != 0)
+        return r;
+    announce_owners(model, 0, &change);
     *ret_body = json_object();
     return 0;
 }
@@ -318,8 +269,11 @@ static int get_name(struct model *model, const struct args *args, json_t **ret_b
 
     if (k == NOBODY)
         return WIRE_NAME_UNKNOWN;
+    const struct model_name *name = model_names_find(&model->names, args->name);
     *ret_body = json_pack("{s:s%, s:s}", "name", args->name.data, args->name.size, "owner",
                           name_of(model, k));
+    if (name)
+        json_object_update_new(*ret_body, owners_body(model, name));
     return 0;
 }
 
@@ -341,14 +295,13 @@ static unsigned take_snapshot(struct model *model, unsigned k, struct span patte
     char topic[512];
 
     for (size_t i = 0; i < MODEL_NAMES; i++) {
-        const struct model_name *name = &model->names[i];
-        snprintf(topic, sizeof(topic), "bus.name.%.*s", SPAN_ARGS(span_of(&name->text)));
+        const struct model_name *name = &model->names.all[i];
+        snprintf(topic, sizeof(topic), "bus.name.%.*s", SPAN_ARGS(model_text_span(&name->text)));
         if (name->count == 0 || !grammar_matches(pattern, span_from(topic)))
             continue;
         count++;
         if (show)
-            expect_value(model, k, group, topic,
-                         json_pack("{s:s}", "owner", name_of(model, name->claims[0].player)));
+            expect_value(model, k, group, topic, owners_body(model, name));
     }
     for (unsigned i = 0; i < MODEL_PLAYERS; i++) {
         snprintf(topic, sizeof(topic), "bus.peer.%" PRIu64, model->players[i].name);
@@ -383,8 +336,8 @@ static int subscribe(struct model *model, unsigned k, const struct args *args, j
     subscription->live = true;
     subscription->player = k;
     subscription->id = model->next_subscription[k]++;
-    set_text(&subscription->pattern, args->topic);
-    set_text(&subscription->sender, args->sender);
+    model_text_set(&subscription->pattern, args->topic);
+    model_text_set(&subscription->sender, args->sender);
     bool values = grammar_is_reserved(args->topic) &&
                   (args->sender.size == 0 || span_is(args->sender, "bus"));
     *ret_body = json_pack("{s:I, s:I}", "subscription", (json_int_t)subscription->id, "retained",
@@ -524,15 +477,6 @@ static void call_bus(struct model *model, const struct message *message)
 
 /* --------------------------------------------------------------------- calls */
 
-static unsigned count_calls(const struct model *model, unsigned caller)
-{
-    unsigned count = 0;
-
-    for (size_t i = 0; i < MODEL_CALLS; i++)
-        count += model->calls[i].live && model->calls[i].caller == caller;
-    return count;
-}
-
 static uint64_t deadline_of(const struct model *model, const struct envelope *envelope)
 {
     uint64_t timeout =
@@ -544,7 +488,7 @@ static uint64_t deadline_of(const struct model *model, const struct envelope *en
 static void take_call(struct model *model, const struct message *message)
 {
     const struct envelope *envelope = &message->envelope;
-    unsigned callee = find_player(model, envelope->to);
+    unsigned callee = choose_player(model, envelope->to);
     bool tracked = !envelope->no_reply;
     size_t i = 0;
 
@@ -574,19 +518,41 @@ static void take_call(struct model *model, const struct message *message)
     forward(model, callee, message);
 }
 
-static void take_answer(struct model *model, const struct message *message)
+/* The call that this is the callee's answer to; NULL if there is none. */
+static struct model_call *find_answered(struct model *model, const struct message *message)
 {
     const struct envelope *envelope = &message->envelope;
     unsigned caller =
         grammar_unique_name(envelope->to) > 0 ? find_player(model, envelope->to) : NOBODY;
     struct model_call *call = caller != NOBODY ? find_call(model, caller, envelope->id) : NULL;
 
-    if (!call || call->callee != message->from) {
+    return call && call->callee == message->from ? call : NULL;
+}
+
+static void take_answer(struct model *model, const struct message *message)
+{
+    struct model_call *call = find_answered(model, message);
+
+    if (!call) {
         expect_refusal(model, message, WIRE_NO_SUCH_CALL);
         return;
     }
     call->live = false;
-    forward(model, caller, message);
+    forward(model, call->caller, message);
+}
+
+/* A message with more fds than it may have: of an answer the caller hears, too. */
+static void refuse_fds(struct model *model, const struct message *message)
+{
+    bool answers =
+        message->envelope.type == MESSAGE_REPLY || message->envelope.type == MESSAGE_ERROR;
+    struct model_call *call = answers ? find_answered(model, message) : NULL;
+
+    expect_refusal(model, message, WIRE_LIMIT_EXCEEDED);
+    if (!call)
+        return;
+    call->live = false;
+    expect_error(model, call->caller, 0, call->id, WIRE_LIMIT_EXCEEDED);
 }
 
 /* Tells the callee that nobody waits any more. */
@@ -628,25 +594,58 @@ void model_advance(struct model *model, uint64_t ms)
 
 /* --------------------------------------------------------------------- lines */
 
+/* Nobody is behind here, so a receipt comes at once. */
+static void expect_receipt(struct model *model, const struct message *message, int receivers)
+{
+    if (message->envelope.id > 0)
+        player_expect(&model->players[message->from], 0,
+                      json_pack("{s:s, s:s, s:I, s:{s:i, s:i, s:i}}", "sender", "bus", "type",
+                                "reply", "id", (json_int_t)message->envelope.id, "body", "matched",
+                                receivers, "queued", receivers, "dropped", 0));
+}
+
+/* Whether the event may have a receipt, if it is to have one. */
+static bool admit_receipt(struct model *model, const struct message *message)
+{
+    const struct envelope *envelope = &message->envelope;
+
+    if (envelope->id == 0)
+        return true;
+    if (find_call(model, message->from, envelope->id)) {
+        expect_complaint(model, message->from, WIRE_INVALID_MESSAGE, envelope);
+        return false;
+    }
+    if (count_calls(model, message->from) >= model->limits.calls) {
+        expect_refusal(model, message, WIRE_LIMIT_EXCEEDED);
+        return false;
+    }
+    return true;
+}
+
 static void take_event(struct model *model, const struct message *message)
 {
     const struct envelope *envelope = &message->envelope;
+    int receivers = 0;
 
     if (grammar_is_reserved(envelope->topic) || is_guarded(model, envelope->topic, message->from)) {
         expect_refusal(model, message, WIRE_ACCESS_DENIED);
         return;
     }
-    if (!envelope_has(envelope, KEY_TO)) {
-        for (unsigned k = 0; k < MODEL_PLAYERS; k++)
-            if (model->players[k].name && gets_event(model, k, envelope->topic, message->from))
-                forward(model, k, message);
+    unsigned to = envelope_has(envelope, KEY_TO) ? choose_player(model, envelope->to) : NOBODY;
+    if (envelope_has(envelope, KEY_TO) && to == NOBODY) {
+        expect_refusal(model, message, WIRE_NAME_UNKNOWN);
         return;
     }
-    unsigned to = find_player(model, envelope->to);
-    if (to == NOBODY)
-        expect_refusal(model, message, WIRE_NAME_UNKNOWN);
-    else
-        forward(model, to, message);
+    if (!admit_receipt(model, message))
+        return;
+    for (unsigned k = 0; k < MODEL_PLAYERS; k++) {
+        if (to == k || (to == NOBODY && model->players[k].name &&
+                        gets_event(model, k, envelope->topic, message->from))) {
+            forward(model, k, message);
+            receivers++;
+        }
+    }
+    expect_receipt(model, message, receivers);
 }
 
 static void take_message(struct model *model, const struct message *message)
@@ -696,7 +695,7 @@ void model_line(struct model *model, unsigned k, struct span line, const struct 
         expect_complaint(model, k, WIRE_FD_MISMATCH, &message.envelope);
         model->players[k].ending = true;
     } else if (fds->count > model->limits.fds_per_message) {
-        expect_refusal(model, &message, WIRE_LIMIT_EXCEEDED);
+        refuse_fds(model, &message);
     } else {
         take_message(model, &message);
     }
@@ -748,13 +747,10 @@ void model_leave(struct model *model, unsigned k)
             model->subscriptions[i].live = false;
     leave_calls(model, k, group);
     for (size_t i = 0; i < MODEL_NAMES; i++) {
-        struct model_name *name = &model->names[i];
-        unsigned c = find_claim(name, k);
-        if (c == name->count)
-            continue;
-        unsigned before = name->claims[0].player;
-        remove_claim(name, c);
-        announce_owner(model, group, name, before);
+        struct model_name_change change;
+        if (model_names_release(&model->names, k, model_text_span(&model->names.all[i].text),
+                                &change) == 0)
+            announce_owners(model, group, &change);
     }
     snprintf(topic, sizeof(topic), "bus.peer.%" PRIu64, model->players[k].name);
     tell_all(model, group, topic, json_null());

@@ -11,31 +11,11 @@
 #define TESTS_FUZZ_MODEL_H
 
 #include "busd/limits.h"
-#include "libbus/wire/grammar.h"
+#include "tests/fuzz/model-names.h"
 #include "tests/fuzz/player.h"
 
-#define MODEL_PLAYERS       4
-#define MODEL_NAMES         64
 #define MODEL_SUBSCRIPTIONS 64
 #define MODEL_CALLS         64
-
-struct model_text {
-    size_t size;
-    char data[GRAMMAR_NAME_MAX];
-};
-
-struct model_claim {
-    unsigned player;
-    bool queue;
-    bool allow_replacement;
-};
-
-/* Somebody's as long as there is a claim, the first claim's. */
-struct model_name {
-    struct model_text text;
-    unsigned count;
-    struct model_claim claims[MODEL_PLAYERS];
-};
 
 struct model_subscription {
     bool live;
@@ -62,7 +42,7 @@ struct model {
     unsigned invalid[MODEL_PLAYERS];
     unsigned monitors[MODEL_PLAYERS];
     uint64_t next_subscription[MODEL_PLAYERS];
-    struct model_name names[MODEL_NAMES];
+    struct model_names names;
     struct model_subscription subscriptions[MODEL_SUBSCRIPTIONS];
     struct model_call calls[MODEL_CALLS];
 };

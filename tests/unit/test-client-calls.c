@@ -626,7 +626,7 @@ static void test_names(void **state)
     fixture_say(&f, "{\"sender\":\"bus\",\"type\":\"error\",\"id\":5,\"error\":\"bus.NotOwner\"}");
     assert_int_equal(bus_release_name(f.bus, "org.x", &error), -EADDRNOTAVAIL);
     assert_int_equal(bus_request_name(f.bus, "org", 0, &error), -EINVAL);
-    assert_int_equal(bus_request_name(f.bus, "org.x", 8, &error), -EINVAL);
+    assert_int_equal(bus_request_name(f.bus, "org.x", 16, &error), -EINVAL);
     assert_int_equal(bus_release_name(f.bus, "", &error), -EINVAL);
     fixture_expect(&f, "{\"type\":\"call\",\"to\":\"bus\",\"id\":1,\"method\":\"RequestName\","
                        "\"body\":{\"name\":\"org.x\"}}");
