@@ -49,6 +49,8 @@
     X(calls_per_user, 8192, 65536, 1, 10000000, "outstanding calls of a user")                     \
     X(monitors, 16, 64, 1, 1000000, "monitor filters of a connection")                             \
     X(monitors_per_user, 64, 256, 1, 1000000, "monitor filters of a user")                         \
+    X(unstored_bytes_per_user, 16 * MIB, 128 * MIB, 4 * KIB, UINT64_C(1) << 40,                    \
+      "bytes of a user's values that are not on the disk yet")                                     \
     X(call_timeout, 25000, 25000, 1, UINT64_C(1) << 40,                                            \
       "milliseconds until a call without a timeout of its own ends")                               \
     X(invalid_lines, 16, 16, 1, 1000000,                                                           \

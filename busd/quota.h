@@ -34,6 +34,7 @@ enum quota_slot {
     QUOTA_NAMES,
     QUOTA_CALLS,
     QUOTA_MONITORS,
+    QUOTA_UNSTORED,
     QUOTA_SLOTS
 };
 
