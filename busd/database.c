@@ -208,6 +208,11 @@ static int open_file(struct database *database, const char *path)
     if (sqlite->open_v2(path, &database->handle, flags | SQLITE_OPEN_NOMUTEX,
                         database->read_only ? "unix-none" : NULL) != SQLITE_OK)
         return fail(database, "cannot open " DATABASE_NAME);
+    if (!database->read_only && sqlite->db_readonly(database->handle, "main")) {
+        snprintf(database->reason, sizeof(database->reason), "cannot open " DATABASE_NAME ": %s",
+                 strerror(EROFS));
+        return -EROFS;
+    }
     sqlite->extended_result_codes(database->handle, 1);
     /* Removing the log at the end and making it anew is more than has to be done. */
     sqlite->file_control(database->handle, "main", SQLITE_FCNTL_PERSIST_WAL, &persistent);
@@ -355,13 +360,19 @@ int database_read(struct database *database, uint64_t now, database_show show, v
 
 /* ----------------------------------------------------------------- write */
 
-/* Back to where it was. After a failure to write or to sync, what the kernel still has is
- * not to be trusted. */
+/* Back to where it was. What had been written before a failure that is not just for want of
+ * room, the kernel may take for written. */
 static int roll_back(struct database *database, int r)
 {
-    database->settled = false;
+    if (!database_is_scarce(r))
+        database->settled = false;
     database->sqlite->exec(database->handle, "ROLLBACK", NULL, NULL, NULL);
     return r;
+}
+
+bool database_is_scarce(int error)
+{
+    return error == -ENOSPC || error == -EDQUOT || error == -EFBIG || error == -ENOMEM;
 }
 
 int database_begin(struct database *database)

@@ -76,4 +76,7 @@ int database_begin(struct database *database);
 int database_put(struct database *database, const struct database_value *value);
 int database_commit(struct database *database, uint64_t now);
 
+/* Whether an error says that there is not enough room or memory, and less might do. */
+bool database_is_scarce(int error);
+
 #endif

@@ -22,6 +22,7 @@
     X(column_int64)                                                                                \
     X(column_text)                                                                                 \
     X(column_type)                                                                                 \
+    X(db_readonly)                                                                                 \
     X(errmsg)                                                                                      \
     X(exec)                                                                                        \
     X(extended_errcode)                                                                            \

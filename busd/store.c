@@ -206,12 +206,6 @@ static int open_all(struct store *store)
     return r;
 }
 
-/* What is too much for memory or disk may be due to one of them. */
-static bool is_scarce(int error)
-{
-    return error == -ENOSPC || error == -EDQUOT || error == -EFBIG || error == -ENOMEM;
-}
-
 /* Writes `count` changes as one transaction, or, if that is too much, as two, so that what
  * does fit is not lost with what does not. Returns the one behind them. */
 static struct list *write_changes(struct store *store, struct list *first, size_t count)
@@ -227,7 +221,7 @@ static struct list *write_changes(struct store *store, struct list *first, size_
         r = database_commit(database, real_time());
     if (r < 0)
         memcpy(store->reason, database->reason, sizeof(store->reason));
-    if (begun && count > 1 && is_scarce(r)) {
+    if (begun && count > 1 && database_is_scarce(r)) {
         node = write_changes(store, first, count / 2);
         return write_changes(store, node, count - count / 2);
     }
