@@ -228,6 +228,18 @@ static void bury(struct broker *broker, struct peer *peer, unsigned *traces)
     peer_close(peer);
 }
 
+/* Those who have waited for it go on; if they are many, some of them later. */
+static unsigned wake(struct hub *hub, struct peer *peer)
+{
+    if (peer->doomed || list_is_empty(&peer->backlog.waiters))
+        return 0;
+    unsigned woken = peer_wake(peer, BROKER_WAKE_MAX);
+    if (woken == BROKER_WAKE_MAX)
+        peer_set_dirty(peer);
+    answer_receipts(hub);
+    return woken;
+}
+
 /* How much effort it has been. */
 static unsigned flush(struct hub *hub, struct peer *peer)
 {
@@ -241,9 +253,12 @@ static unsigned flush(struct hub *hub, struct peer *peer)
         lose(peer, "writing to it failed", r);
     else if (peer->overflow)
         announce_overflow(hub, peer);
+    unsigned woken = wake(hub, peer);
     patience_await_reading(hub, peer);
     uint64_t sent = peer->connection.bytes_sent - before;
-    return sent > 0 ? BROKER_WRITE_EFFORT_QUEUE + (unsigned)(sent / BROKER_WRITE_EFFORT_BYTES) : 1;
+    return woken * BROKER_WAKE_EFFORT +
+           (sent > 0 ? BROKER_WRITE_EFFORT_QUEUE + (unsigned)(sent / BROKER_WRITE_EFFORT_BYTES)
+                     : 1);
 }
 
 /* Writing can doom a peer, and burying one makes more to write: until all is quiet, or

@@ -194,6 +194,25 @@ int deliver_message(struct hub *hub, struct peer *sender, struct peer *receiver,
     return r;
 }
 
+/* Writes down whether the receiver gets the event; if it has much to read before, the
+ * receipt waits for it. */
+static void note(struct receipt *receipt, struct peer *receiver, bool queued)
+{
+    receipt->matched++;
+    if (!queued) {
+        receipt->dropped++;
+        return;
+    }
+    receipt->queued++;
+    if (!peer_is_behind(receiver))
+        return;
+    struct backlog_waiter *waiter = receipt_await(receipt);
+    if (waiter)
+        peer_await(receiver, waiter);
+    else
+        peer_doom(peer_of_publisher(receipt->publisher), "out of memory for its receipts");
+}
+
 /* Whether a filter's name means this peer; NULL is the broker. */
 static bool name_fits(struct hub *hub, struct span name, struct peer *peer)
 {
@@ -205,7 +224,8 @@ static bool name_fits(struct hub *hub, struct span name, struct peer *peer)
 /* Queues the event for every receiver; with `to` (room for all entries) also says
  * for whom. Returns their number. */
 static size_t fan_out(struct hub *hub, struct peer *sender, struct route *route,
-                      const struct envelope *envelope, const struct piece *piece, struct peer **to)
+                      const struct envelope *envelope, const struct piece *piece,
+                      struct receipt *receipt, struct peer **to)
 {
     uint64_t mark = 0;
     size_t count = 0;
@@ -223,7 +243,11 @@ static size_t fan_out(struct hub *hub, struct peer *sender, struct route *route,
         struct policy_verdict verdict;
         if (entry->ask && !access_subscribe(receiver, envelope->topic, &verdict))
             continue;
-        if (deliver_to(hub, receiver, piece, DELIVER_EVENT, envelope->topic) == 0 && to)
+        bool leaves = receiver->doomed;
+        bool queued = deliver_to(hub, receiver, piece, DELIVER_EVENT, envelope->topic) == 0;
+        if (receipt && !leaves)
+            note(receipt, receiver, queued);
+        if (queued && to)
             to[count++] = receiver;
     }
     return count;
@@ -245,7 +269,7 @@ static struct peer **new_receivers(const struct route *route)
 }
 
 void deliver_event(struct hub *hub, struct peer *sender, struct route *route,
-                   const struct envelope *envelope, struct fds *fds)
+                   const struct envelope *envelope, struct fds *fds, struct receipt *receipt)
 {
     bool watched = !list_is_empty(&hub->monitors.watchers);
     struct piece piece;
@@ -257,10 +281,22 @@ void deliver_event(struct hub *hub, struct peer *sender, struct route *route,
         peer_doom(sender, "out of memory for its events");
         return;
     }
-    size_t count = fan_out(hub, sender, route, envelope, &piece, to);
+    size_t count = fan_out(hub, sender, route, envelope, &piece, receipt, to);
     if (watched)
         show_monitors(
             hub, &(struct sighting){MESSAGE_EVENT, envelope->topic, sender, to, count, &piece});
+}
+
+int deliver_event_to(struct hub *hub, struct peer *sender, struct peer *receiver,
+                     const struct envelope *envelope, struct fds *fds, struct receipt *receipt)
+{
+    int r = deliver_message(hub, sender, receiver, envelope, fds, DELIVER_EVENT);
+
+    if (r < 0)
+        return r;
+    if (receipt)
+        note(receipt, receiver, r == 0);
+    return 0;
 }
 
 void deliver_nowhere(struct hub *hub, struct peer *sender, const struct envelope *envelope,
@@ -313,7 +349,7 @@ int deliver_text_event(struct hub *hub, struct span topic, struct span line)
     CLEANUP(cleanup_free) struct peer **to = watched ? new_receivers(route) : NULL;
     if ((watched && !to) || layout_text(hub, line, NULL, &piece) < 0)
         return -ENOMEM;
-    size_t count = fan_out(hub, NULL, route, &(struct envelope){.topic = topic}, &piece, to);
+    size_t count = fan_out(hub, NULL, route, &(struct envelope){.topic = topic}, &piece, NULL, to);
     if (watched)
         show_monitors(hub, &(struct sighting){MESSAGE_EVENT, topic, NULL, to, count, &piece});
     return 0;

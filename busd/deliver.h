@@ -42,9 +42,14 @@ int deliver_message(struct hub *hub, struct peer *sender, struct peer *receiver,
 /* The receivers of a topic who may have it; as topics_route(). */
 struct route *deliver_route(struct hub *hub, struct span topic);
 
-/* A client's event to all whom the route names. */
+/* A client's event to all whom the route names. What becomes of it is noted in the receipt
+ * (NULL: nobody wants to know), which then waits for those of them who are behind. */
 void deliver_event(struct hub *hub, struct peer *sender, struct route *route,
-                   const struct envelope *envelope, struct fds *fds);
+                   const struct envelope *envelope, struct fds *fds, struct receipt *receipt);
+
+/* The same for an event that is for one receiver. 0 or -ENOMEM. */
+int deliver_event_to(struct hub *hub, struct peer *sender, struct peer *receiver,
+                     const struct envelope *envelope, struct fds *fds, struct receipt *receipt);
 
 /* Shows monitors a call that goes to no peer: to the broker itself, or to nobody. */
 void deliver_nowhere(struct hub *hub, struct peer *sender, const struct envelope *envelope,

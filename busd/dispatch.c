@@ -9,6 +9,46 @@
 #include "busd/patience.h"
 #include "libbus/base/macros.h"
 
+/* --------------------------------------------------- outstanding answers */
+
+/* Calls and events that are still to be answered share one numbering and one limit. */
+static bool has_receipt(struct hub *hub, const struct peer *peer, uint64_t id)
+{
+    return peer->receipts.count > 0 && receipts_find(&hub->receipts, &peer->receipts, id);
+}
+
+static bool is_outstanding(struct hub *hub, const struct peer *peer, uint64_t id)
+{
+    return has_receipt(hub, peer, id) ||
+           (peer->calls.made_count > 0 && calls_find(&hub->calls, &peer->calls, id));
+}
+
+/* How many of one kind the peer may have, with so many of the other. */
+static size_t outstanding_left(const struct peer *peer, size_t others)
+{
+    return peer->limits->calls - MIN(peer->limits->calls, others);
+}
+
+/* By its id the error would be taken for the answer to the one before. */
+static void complain_of_id(struct hub *hub, struct peer *peer, const struct envelope *envelope)
+{
+    answer_complaint(hub, peer, envelope, NULL, WIRE_INVALID_MESSAGE,
+                     "id: %s of yours with the id %" PRIu64 " is outstanding already",
+                     has_receipt(hub, peer, envelope->id) ? "an event" : "a call", envelope->id);
+}
+
+static void refuse_outstanding(struct hub *hub, struct peer *peer, const struct envelope *envelope)
+{
+    uint64_t max = peer->limits->calls;
+    bool own = peer->calls.made_count + peer->receipts.count >= max;
+    const char *limit = own ? "calls" : quota_limit(peer->user, QUOTA_CALLS, &max);
+
+    answer_error(hub, peer, envelope, WIRE_LIMIT_EXCEEDED,
+                 "%" PRIu64 " calls or receipts of %s are outstanding already (%s)", max,
+                 own ? "yours" : "your user", limit);
+    hub_log_limit(hub, peer, limit, max);
+}
+
 /* -------------------------------------------------------------- events */
 
 /* More than one peer owns a name that guards the topic: nobody may publish it. */
@@ -45,23 +85,24 @@ static void refuse_receiver(struct hub *hub, struct peer *sender, const struct e
                  SPAN_ARGS(envelope->to), SPAN_ARGS(envelope->topic), rule.failed ? "" : rule.data);
 }
 
-static void dispatch_event(struct hub *hub, struct peer *sender, const struct envelope *envelope,
-                           struct fds *fds)
+/* The route of an event that its sender may publish; NULL if it may not, and has been told. */
+static struct route *find_route(struct hub *hub, struct peer *sender,
+                                const struct envelope *envelope)
 {
     if (grammar_is_reserved(envelope->topic)) {
         answer_error(hub, sender, envelope, WIRE_ACCESS_DENIED,
                      "topics that begin with 'bus' are the bus's own");
-        return;
+        return NULL;
     }
     struct route *route = deliver_route(hub, envelope->topic);
     struct policy_verdict verdict;
     if (!route) {
         peer_doom(sender, "out of memory for its events");
-        return;
+        return NULL;
     }
     if (!access_publish(sender, route, &verdict)) {
         answer_denied(hub, sender, envelope, POLICY_PUBLISH, envelope->topic, &verdict);
-        return;
+        return NULL;
     }
     if (route->guard_generation != hub->names.generation) {
         route->guard = find_guard(hub, envelope->topic);
@@ -71,23 +112,70 @@ static void dispatch_event(struct hub *hub, struct peer *sender, const struct en
         answer_error(hub, sender, envelope, WIRE_ACCESS_DENIED,
                      "'%.*s' is guarded: only the owner of the name it begins with may publish it",
                      SPAN_ARGS(envelope->topic));
-        return;
+        return NULL;
     }
-    if (!envelope_has(envelope, KEY_TO)) {
-        deliver_event(hub, sender, route, envelope, fds);
-        return;
-    }
+    return route;
+}
 
+/* The one whom the event is for; NULL if it cannot have it, and the sender has been told. */
+static struct peer *find_receiver(struct hub *hub, struct peer *sender,
+                                  const struct envelope *envelope)
+{
     struct peer *receiver = hub_find_peer(hub, envelope->to);
-    if (!receiver)
+    struct policy_verdict verdict;
+
+    if (!receiver) {
         answer_error(hub, sender, envelope, WIRE_NAME_UNKNOWN,
                      span_equal(envelope->to, SPAN("bus")) ? "the bus takes no events"
                                                            : "nobody owns '%.*s'",
                      SPAN_ARGS(envelope->to));
-    else if (!access_subscribe(receiver, envelope->topic, &verdict))
+    } else if (!access_subscribe(receiver, envelope->topic, &verdict)) {
         refuse_receiver(hub, sender, envelope, &verdict);
-    else if (deliver_message(hub, sender, receiver, envelope, fds, DELIVER_EVENT) < 0)
+        return NULL;
+    }
+    return receiver;
+}
+
+/* NULL: the event cannot have a receipt, and the sender has been told. */
+static struct receipt *open_receipt(struct hub *hub, struct peer *sender,
+                                    const struct envelope *envelope)
+{
+    struct receipt *receipt;
+
+    if (is_outstanding(hub, sender, envelope->id)) {
+        complain_of_id(hub, sender, envelope);
+        return NULL;
+    }
+    int r = receipts_open(&hub->receipts, &sender->receipts, envelope->id,
+                          outstanding_left(sender, sender->calls.made_count), &receipt);
+    if (r == WIRE_LIMIT_EXCEEDED)
+        refuse_outstanding(hub, sender, envelope);
+    else if (r < 0)
+        answer_error(hub, sender, envelope, WIRE_LIMIT_EXCEEDED, "the bus is out of memory");
+    return r == 0 ? receipt : NULL;
+}
+
+static void dispatch_event(struct hub *hub, struct peer *sender, const struct envelope *envelope,
+                           struct fds *fds)
+{
+    struct route *route = find_route(hub, sender, envelope);
+    struct peer *receiver = NULL;
+    struct receipt *receipt = NULL;
+
+    if (!route)
+        return;
+    if (envelope_has(envelope, KEY_TO) && !(receiver = find_receiver(hub, sender, envelope)))
+        return;
+    if (envelope->id > 0 && !(receipt = open_receipt(hub, sender, envelope)))
+        return;
+    if (!receiver)
+        deliver_event(hub, sender, route, envelope, fds, receipt);
+    else if (deliver_event_to(hub, sender, receiver, envelope, fds, receipt) < 0)
         peer_doom(sender, "out of memory for its events");
+    if (receipt) {
+        receipt_release(receipt);
+        answer_receipts(hub);
+    }
 }
 
 /* --------------------------------------------------------------- calls */
@@ -102,37 +190,22 @@ static uint64_t call_deadline(struct hub *hub, const struct peer *caller,
     return timeout > 0 ? hub_now(hub) + timeout : 0;
 }
 
-/* By its id the error would be taken for the answer to the call before. */
-static void complain_of_id(struct hub *hub, struct peer *caller, const struct envelope *envelope)
-{
-    answer_complaint(hub, caller, envelope, NULL, WIRE_INVALID_MESSAGE,
-                     "id: a call of yours with the id %" PRIu64 " is outstanding already",
-                     envelope->id);
-}
-
-static void refuse_call(struct hub *hub, struct peer *caller, const struct envelope *envelope)
-{
-    bool own = caller->calls.made_count >= caller->limits->calls;
-    uint64_t max = caller->limits->calls;
-    const char *limit = own ? "calls" : quota_limit(caller->user, QUOTA_CALLS, &max);
-
-    answer_error(hub, caller, envelope, WIRE_LIMIT_EXCEEDED,
-                 "%" PRIu64 " calls of %s are outstanding already (%s)", max,
-                 own ? "yours" : "your user", limit);
-    hub_log_limit(hub, caller, limit, max);
-}
-
 /* Remembers who is to answer; an error has been sent if that cannot be. */
 static bool track_call(struct hub *hub, struct peer *caller, struct peer *callee,
                        const struct envelope *envelope)
 {
+    if (has_receipt(hub, caller, envelope->id)) {
+        complain_of_id(hub, caller, envelope);
+        return false;
+    }
     int r = calls_add(&hub->calls, &caller->calls, &callee->calls, envelope->id,
-                      call_deadline(hub, caller, envelope), caller->limits->calls);
+                      call_deadline(hub, caller, envelope),
+                      outstanding_left(caller, caller->receipts.count));
 
     if (r == WIRE_INVALID_MESSAGE)
         complain_of_id(hub, caller, envelope);
     else if (r == WIRE_LIMIT_EXCEEDED)
-        refuse_call(hub, caller, envelope);
+        refuse_outstanding(hub, caller, envelope);
     else if (r < 0)
         answer_error(hub, caller, envelope, WIRE_LIMIT_EXCEEDED, "the bus is out of memory");
     return r == 0;
@@ -152,7 +225,7 @@ static void dispatch_call(struct hub *hub, struct peer *caller, const struct env
     }
     if (to_bus) {
         deliver_nowhere(hub, caller, envelope, fds, true);
-        if (!envelope->no_reply && calls_find(&hub->calls, &caller->calls, envelope->id)) {
+        if (!envelope->no_reply && is_outstanding(hub, caller, envelope->id)) {
             complain_of_id(hub, caller, envelope);
             return;
         }
@@ -412,7 +485,12 @@ static bool remove_trace(struct hub *hub, struct peer *peer)
         answer_call_error(hub, caller, id, WIRE_NO_REPLY, NULL);
         return true;
     }
-    return false;
+    if (receipts_leave(&peer->receipts))
+        return true;
+    if (backlog_wake(&peer->backlog, UINT64_MAX, 1) == 0)
+        return false;
+    answer_receipts(hub);
+    return true;
 }
 
 bool dispatch_goodbye(struct hub *hub, struct peer *peer, unsigned *traces)

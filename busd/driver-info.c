@@ -148,8 +148,8 @@ static void write_peer_stats(struct text *text, const struct peer *peer, const s
         text_append_string(text, ",");
         write_subscriptions(text, peer);
     }
-    text_printf(text, ",\"calls\":{\"made\":%zu,\"received\":%zu},", peer->calls.made_count,
-                peer->calls.received_count);
+    text_printf(text, ",\"calls\":{\"made\":%zu,\"received\":%zu},\"receipts\":%zu,",
+                peer->calls.made_count, peer->calls.received_count, peer->receipts.count);
     write_counters(text, &peer->counters, peer->connection.bytes_sent, peer->connection.outq.bytes);
     text_printf(text, ",\"monitor\":%s}", peer->watcher.count > 0 ? "true" : "false");
 }
@@ -168,11 +168,13 @@ static void write_hub_stats(struct text *text, const struct hub *hub)
         sent += peer->connection.bytes_sent;
         queued += peer->connection.outq.bytes;
     }
-    text_printf(text,
-                "{\"id\":\"%s\",\"version\":\"%s\",\"uptime\":%.3f,\"connections\":%zu,"
-                "\"names\":%zu,\"subscriptions\":%zu,\"calls\":%zu,\"monitors\":%zu,",
-                hub->id, BUSD_VERSION, clock_seconds(CLOCK_REALTIME) - hub->started, connections,
-                hub->names.table.count, hub->topics.count, hub->calls.table.count, monitors);
+    text_printf(
+        text,
+        "{\"id\":\"%s\",\"version\":\"%s\",\"uptime\":%.3f,\"connections\":%zu,"
+        "\"names\":%zu,\"subscriptions\":%zu,\"calls\":%zu,\"receipts\":%zu,\"monitors\":%zu,",
+        hub->id, BUSD_VERSION, clock_seconds(CLOCK_REALTIME) - hub->started, connections,
+        hub->names.table.count, hub->topics.count, hub->calls.table.count,
+        hub->receipts.table.count, monitors);
     write_counters(text, &hub->counters, sent, queued);
     text_append_string(text, "}");
 }

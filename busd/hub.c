@@ -41,6 +41,7 @@ int hub_init(struct hub *hub, struct log *log, uv_loop_t *loop,
     topics_init(&hub->topics);
     deadlines_init(&hub->deadlines, hub_now(hub));
     calls_init(&hub->calls, &hub->deadlines);
+    receipts_init(&hub->receipts);
     monitors_init(&hub->monitors);
     chunk_arena_init(&hub->arena);
     return 0;
@@ -50,6 +51,7 @@ void hub_deinit(struct hub *hub)
 {
     LIST_FOREACH_SAFE (node, &hub->reloads)
         free(LIST_ENTRY(node, struct hub_reload, link));
+    receipts_deinit(&hub->receipts);
     calls_deinit(&hub->calls);
     topics_deinit(&hub->topics);
     names_deinit(&hub->names);
@@ -123,6 +125,11 @@ struct peer *peer_of_subscriber(struct subscriber *subscriber)
 struct peer *peer_of_party(struct call_party *party)
 {
     return CONTAINER_OF(party, struct peer, calls);
+}
+
+struct peer *peer_of_publisher(struct receipt_party *party)
+{
+    return CONTAINER_OF(party, struct peer, receipts);
 }
 
 struct peer *peer_of_watcher(struct watcher *watcher)

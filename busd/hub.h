@@ -17,6 +17,7 @@
 #include "busd/monitor.h"
 #include "busd/names.h"
 #include "busd/peer.h"
+#include "busd/receipts.h"
 #include "busd/topics.h"
 #include "libbus/base/log.h"
 #include "libbus/base/text.h"
@@ -43,6 +44,7 @@ struct hub {
     struct topics topics;
     struct deadlines deadlines;
     struct calls calls;
+    struct receipts receipts;
     struct monitors monitors;
     struct chunk_arena arena;
     struct text text;    /* hub_text() */
@@ -81,6 +83,7 @@ void hub_log_limit(struct hub *hub, const struct peer *peer, const char *limit, 
 struct peer *peer_of_owner(struct name_owner *owner);
 struct peer *peer_of_subscriber(struct subscriber *subscriber);
 struct peer *peer_of_party(struct call_party *party);
+struct peer *peer_of_publisher(struct receipt_party *party);
 struct peer *peer_of_watcher(struct watcher *watcher);
 struct peer *peer_of_connection(struct connection *connection);
 

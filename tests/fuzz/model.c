@@ -83,6 +83,15 @@ static struct model_call *find_call(struct model *model, unsigned caller, uint64
     return NULL;
 }
 
+static unsigned count_calls(const struct model *model, unsigned caller)
+{
+    unsigned count = 0;
+
+    for (size_t i = 0; i < MODEL_CALLS; i++)
+        count += model->calls[i].live && model->calls[i].caller == caller;
+    return count;
+}
+
 /* -------------------------------------------------------------------- events */
 
 /* A subscription's sender, if it names one. */
@@ -504,15 +513,6 @@ static void call_bus(struct model *model, const struct message *message)
 
 /* --------------------------------------------------------------------- calls */
 
-static unsigned count_calls(const struct model *model, unsigned caller)
-{
-    unsigned count = 0;
-
-    for (size_t i = 0; i < MODEL_CALLS; i++)
-        count += model->calls[i].live && model->calls[i].caller == caller;
-    return count;
-}
-
 static uint64_t deadline_of(const struct model *model, const struct envelope *envelope)
 {
     uint64_t timeout =
@@ -608,25 +608,58 @@ void model_advance(struct model *model, uint64_t ms)
 
 /* --------------------------------------------------------------------- lines */
 
+/* Nobody is behind here, so a receipt comes at once. */
+static void expect_receipt(struct model *model, const struct message *message, int receivers)
+{
+    if (message->envelope.id > 0)
+        player_expect(&model->players[message->from], 0,
+                      json_pack("{s:s, s:s, s:I, s:{s:i, s:i, s:i}}", "sender", "bus", "type",
+                                "reply", "id", (json_int_t)message->envelope.id, "body", "matched",
+                                receivers, "queued", receivers, "dropped", 0));
+}
+
+/* Whether the event may have a receipt, if it is to have one. */
+static bool admit_receipt(struct model *model, const struct message *message)
+{
+    const struct envelope *envelope = &message->envelope;
+
+    if (envelope->id == 0)
+        return true;
+    if (find_call(model, message->from, envelope->id)) {
+        expect_complaint(model, message->from, WIRE_INVALID_MESSAGE, envelope);
+        return false;
+    }
+    if (count_calls(model, message->from) >= model->limits.calls) {
+        expect_refusal(model, message, WIRE_LIMIT_EXCEEDED);
+        return false;
+    }
+    return true;
+}
+
 static void take_event(struct model *model, const struct message *message)
 {
     const struct envelope *envelope = &message->envelope;
+    int receivers = 0;
 
     if (grammar_is_reserved(envelope->topic) || is_guarded(model, envelope->topic, message->from)) {
         expect_refusal(model, message, WIRE_ACCESS_DENIED);
         return;
     }
-    if (!envelope_has(envelope, KEY_TO)) {
-        for (unsigned k = 0; k < MODEL_PLAYERS; k++)
-            if (model->players[k].name && gets_event(model, k, envelope->topic, message->from))
-                forward(model, k, message);
+    unsigned to = envelope_has(envelope, KEY_TO) ? find_player(model, envelope->to) : NOBODY;
+    if (envelope_has(envelope, KEY_TO) && to == NOBODY) {
+        expect_refusal(model, message, WIRE_NAME_UNKNOWN);
         return;
     }
-    unsigned to = find_player(model, envelope->to);
-    if (to == NOBODY)
-        expect_refusal(model, message, WIRE_NAME_UNKNOWN);
-    else
-        forward(model, to, message);
+    if (!admit_receipt(model, message))
+        return;
+    for (unsigned k = 0; k < MODEL_PLAYERS; k++) {
+        if (to == k || (to == NOBODY && model->players[k].name &&
+                        gets_event(model, k, envelope->topic, message->from))) {
+            forward(model, k, message);
+            receivers++;
+        }
+    }
+    expect_receipt(model, message, receivers);
 }
 
 static void take_message(struct model *model, const struct message *message)
