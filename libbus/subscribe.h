@@ -53,6 +53,8 @@ struct subscription {
     bool settled;   /* the bus has answered */
     bool waited;    /* a blocking function waits for the answer */
     bool eager;     /* when there is no last value, make a null event */
+    enum bus_retained retained;
+    uint64_t values_left; /* last values whose handler has not been called yet */
     struct bus_message *refusal;
 };
 
@@ -82,10 +84,10 @@ void subscriptions_init(struct subscriptions *subscriptions);
 void subscriptions_deinit(struct subscriptions *subscriptions);
 
 /* Makes `subscription` (zeroed, malloc'ed, the first member of its object) live and
- * asks the bus for it. On failure it has been freed. */
+ * asks the bus for it. `options` may be NULL. On failure it has been freed. */
 int subscription_start(struct bus *bus, struct subscription *subscription, const char *pattern,
-                       const char *sender, bus_message_handler handler, void *userdata,
-                       struct bus_error *error);
+                       const struct bus_subscription_options *options, bus_message_handler handler,
+                       void *userdata, struct bus_error *error);
 
 /* Waits for the bus's answer. On failure the subscription has ended. */
 int subscription_wait(struct bus *bus, struct subscription *subscription, struct bus_error *error);

@@ -361,6 +361,32 @@ BUS_PUBLIC int bus_subscribe_async(struct bus *bus, const char *pattern, const c
                                    bus_message_handler handler, void *userdata,
                                    struct bus_slot **ret_slot);
 
+/* What happens with the last values that there are when a subscription begins. */
+enum bus_retained {
+    BUS_RETAINED_FIRST = 0, /* they come first, then what happens from then on */
+    BUS_RETAINED_NO = 1,    /* none of them comes, only what happens from then on */
+    BUS_RETAINED_ONLY = 2   /* they come, and nothing more: the subscription ends with the last */
+};
+
+/* What a subscription can be told. Initialise with {0}, which is what bus_subscribe()
+ * does; fields may be added. */
+struct bus_subscription_options {
+    const char *sender; /* as for bus_subscribe(); NULL: anybody */
+    enum bus_retained retained;
+};
+
+/* Subscribes, with more to say; `options` (NULL: the defaults) is borrowed. The first one
+ * waits and returns how many last values the handler will get. -EINVAL: an option that is
+ * none. Otherwise as bus_subscribe() and bus_subscribe_async(). */
+BUS_PUBLIC int bus_subscribe_with(struct bus *bus, const char *pattern,
+                                  const struct bus_subscription_options *options,
+                                  bus_message_handler handler, void *userdata,
+                                  struct bus_slot **ret_slot, struct bus_error *error);
+BUS_PUBLIC int bus_subscribe_with_async(struct bus *bus, const char *pattern,
+                                        const struct bus_subscription_options *options,
+                                        bus_message_handler handler, void *userdata,
+                                        struct bus_slot **ret_slot);
+
 /* Cancels a registration: its handler is not called again. NULL is let pass.
  * Returns NULL. */
 BUS_PUBLIC struct bus_slot *bus_slot_free(struct bus_slot *slot);

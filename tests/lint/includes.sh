@@ -4,9 +4,10 @@
 #
 #     main > broker* > listener > dispatch > {driver* revoke} > {announce answer}
 #     > deliver > {access patience} > hub > peer > connection > outq > config > rules
-#     > policy > {names topics calls receipts monitor} > {args documents quota}
+#     > policy > {names topics calls receipts monitor retained store}
+#     > {args database documents quota topicset}
 #     > {limits backlog deadlines chunk closer credentials document endpoint privileges
-#     sandbox watch fatal}
+#     sandbox sqlite statedir watch fatal}
 #     > wire > base
 #
 # for the library libbus/*.c > wire > base. Tools and examples see the public
@@ -109,9 +110,9 @@ function check_order(kind, name) {
 
 BEGIN {
     base_rank = 3
-    count = split("limits,backlog,deadlines,chunk,closer,credentials,document,endpoint,privileges,sandbox,watch,fatal " \
-                  "args,documents,quota " \
-                  "names,topics,calls,receipts,monitor policy rules config outq connection peer hub " \
+    count = split("limits,backlog,deadlines,chunk,closer,credentials,document,endpoint,privileges,sandbox,sqlite,statedir,watch,fatal " \
+                  "args,database,documents,quota,topicset " \
+                  "names,topics,calls,receipts,monitor,retained,store policy rules config outq connection peer hub " \
                   "access,patience deliver announce,answer revoke,driver dispatch listener broker main", groups, " ")
     for (i = 1; i <= count; i++) {
         n = split(groups[i], members, ",")

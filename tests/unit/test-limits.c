@@ -36,6 +36,8 @@ static void test_defaults(void **state)
         {"subscriptions", 512, 16384},
         {"names", 64, 512},
         {"calls", 1024, 16384},
+        {"retained", 1024, 16384},
+        {"retained_bytes", 4 << 20, 64 << 20},
         {"call_timeout", 25000, 25000},
         {"invalid_lines", 16, 16},
     };
