@@ -18,7 +18,7 @@
 
 #define TABLE                                                                                      \
     "CREATE TABLE retained(topic TEXT NOT NULL PRIMARY KEY,value BLOB NOT NULL,"                   \
-    "uid INTEGER NOT NULL,expiry INTEGER NOT NULL)"
+    "uid INTEGER NOT NULL,expiry INTEGER NOT NULL,guarded INTEGER NOT NULL)"
 #define INDEX "CREATE INDEX expiries ON retained(expiry) WHERE expiry>0"
 
 #define TEXT_OF(number)  TEXT_OF_(number)
@@ -43,8 +43,8 @@ static const char layout[] = "BEGIN IMMEDIATE;" TABLE ";" INDEX ";PRAGMA applica
 
 static const char *const statement_texts[DATABASE_STATEMENTS] = {
     [DATABASE_BEGIN] = "BEGIN IMMEDIATE",
-    [DATABASE_PUT] = "INSERT INTO retained(topic,value,uid,expiry) VALUES(?1,?2,?3,?4)"
-                     " ON CONFLICT(topic) DO UPDATE SET value=?2,uid=?3,expiry=?4",
+    [DATABASE_PUT] = "INSERT INTO retained(topic,value,uid,expiry,guarded) VALUES(?1,?2,?3,?4,?5)"
+                     " ON CONFLICT(topic) DO UPDATE SET value=?2,uid=?3,expiry=?4,guarded=?5",
     [DATABASE_REMOVE] = "DELETE FROM retained WHERE topic=?1",
     [DATABASE_PURGE] = "DELETE FROM retained WHERE expiry>0 AND expiry<=?1",
     [DATABASE_COMMIT] = "COMMIT",
@@ -332,8 +332,8 @@ int database_read(struct database *database, uint64_t now, database_show show, v
     bool expired = false;
     int code;
 
-    if (sqlite->prepare_v2(database->handle, "SELECT topic,value,uid,expiry FROM retained", -1,
-                           &statement, NULL) != SQLITE_OK)
+    if (sqlite->prepare_v2(database->handle, "SELECT topic,value,uid,expiry,guarded FROM retained",
+                           -1, &statement, NULL) != SQLITE_OK)
         return fail(database, "cannot read " DATABASE_NAME);
     while ((code = sqlite->step(statement)) == SQLITE_ROW) {
         const unsigned char *topic = sqlite->column_text(statement, 0);
@@ -343,6 +343,7 @@ int database_read(struct database *database, uint64_t now, database_show show, v
             .value = {data, (size_t)sqlite->column_bytes(statement, 1)},
             .uid = (uid_t)sqlite->column_int64(statement, 2),
             .expiry = (uint64_t)sqlite->column_int64(statement, 3),
+            .guarded = sqlite->column_int64(statement, 4) != 0,
         };
         if (!topic || !data)
             break;
@@ -388,16 +389,16 @@ int database_put(struct database *database, const struct database_value *value)
     bool removes = !value->value.data;
     enum database_statement which = removes ? DATABASE_REMOVE : DATABASE_PUT;
     sqlite3_stmt *statement = database->statements[which];
+    const sqlite3_int64 numbers[] = {(sqlite3_int64)value->uid, (sqlite3_int64)value->expiry,
+                                     value->guarded};
+
     int code =
         sqlite->bind_text(statement, 1, value->topic.data, (int)value->topic.size, SQLITE_STATIC);
-
     if (code == SQLITE_OK && !removes)
         code = sqlite->bind_blob(statement, 2, value->value.data, (int)value->value.size,
                                  SQLITE_STATIC);
-    if (code == SQLITE_OK && !removes)
-        code = sqlite->bind_int64(statement, 3, (sqlite3_int64)value->uid);
-    if (code == SQLITE_OK && !removes)
-        code = sqlite->bind_int64(statement, 4, (sqlite3_int64)value->expiry);
+    for (size_t i = 0; i < ARRAY_SIZE(numbers) && code == SQLITE_OK && !removes; i++)
+        code = sqlite->bind_int64(statement, 3 + (int)i, numbers[i]);
     int r =
         code == SQLITE_OK ? run(database, which) : fail(database, "cannot write to " DATABASE_NAME);
     return r == 0 ? 0 : roll_back(database, r);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The file in the state folder in which last values outlive the bus: one SQLite table
- * from topic to value, user and expiry, in WAL mode. What database_write() has said 0 to
+ * from topic to value, user, expiry and
+ * whether the topic was guarded, in WAL mode. What database_write() has said 0 to
  * is on the disk and survives a power cut; of what it has said an error to, all or
  * nothing may be there, and what was there before stays.
  *
@@ -36,6 +37,7 @@ struct database_value {
     struct span value; /* with data NULL: nothing */
     uid_t uid;
     uint64_t expiry; /* milliseconds of real time; 0: never */
+    bool guarded;    /* the topic began with a name of the publisher's */
 };
 
 enum database_statement {

@@ -119,42 +119,35 @@ static int put_removal(struct store *store, struct span topic)
 
 int store_put(struct store *store, const struct database_value *value, struct chunk *chunk)
 {
-    struct charge charge;
-    int r = 0;
-
     if (!value->value.data)
         return put_removal(store, value->topic);
     struct quota_user *user = quotas_get_user(store->quotas, value->uid);
-    if (!user)
-        return -ENOMEM;
-    struct store_change *change = batch_find(store->gathered, value->topic);
-    uint64_t amount = STORE_CHANGE_BYTES + value->value.size;
-    uint64_t own = change && change->user == user ? change->charge.amount : 0;
-    charge_init(&charge, user, QUOTA_UNSTORED);
-    if (amount > own && !charge_can_grow(&charge, amount - own))
-        r = WIRE_LIMIT_EXCEEDED;
-    else if (!change && !(change = batch_add(store->gathered, value->topic)))
-        r = -ENOMEM;
-    if (r != 0) {
+    struct store_change *change = user ? get_change(store, value->topic) : NULL;
+    if (!change) {
         quota_user_unref(user);
-        return r;
+        return -ENOMEM;
     }
     change_release(change);
-    charge_set(&charge, amount);
     change->user = user;
-    change->charge = charge;
+    charge_init(&change->charge, user, QUOTA_UNSTORED);
+    charge_set(&change->charge, STORE_CHANGE_BYTES + value->value.size);
     change->chunk = chunk_ref(chunk);
-    change->value.value = value->value;
-    change->value.uid = value->uid;
-    change->value.expiry = value->expiry;
+    struct span topic = change->value.topic;
+    change->value = *value;
+    change->value.topic = topic;
     return 0;
 }
 
-int store_admit(struct store_waiter *waiter, struct quota_user *user)
+int store_admit(const struct store *store, struct quota_user *user, struct span topic, size_t size,
+                struct store_waiter *waiter)
 {
+    const struct store_change *change = size > 0 ? batch_find(store->gathered, topic) : NULL;
+    uint64_t own = change && change->user == user ? change->charge.amount : 0;
+    uint64_t more = size > 0 ? STORE_CHANGE_BYTES + size : 0;
+
     list_init(&waiter->link);
     charge_init(&waiter->charge, user, QUOTA_UNSTORED);
-    if (!charge_can_grow(&waiter->charge, STORE_WAITER_BYTES))
+    if (!charge_can_grow(&waiter->charge, STORE_WAITER_BYTES + more - MIN(more, own)))
         return WIRE_LIMIT_EXCEEDED;
     charge_set(&waiter->charge, STORE_WAITER_BYTES);
     return 0;
@@ -386,7 +379,7 @@ static unsigned tell(struct store_batch *batch, struct store_change *change, uns
     while (told < most && (node = list_first(&change->waiters))) {
         struct store_waiter *waiter = LIST_ENTRY(node, struct store_waiter, link);
         store_forget(waiter);
-        waiter->done(waiter, change->error);
+        waiter->done(waiter, change->value.topic, change->error);
         told++;
     }
     if (told == most)
@@ -453,7 +446,7 @@ static void leave_behind(struct store_batch *batch)
         while ((waiting = list_first(&change->waiters))) {
             struct store_waiter *waiter = LIST_ENTRY(waiting, struct store_waiter, link);
             store_forget(waiter);
-            waiter->done(waiter, -ESHUTDOWN);
+            waiter->done(waiter, change->value.topic, -ESHUTDOWN);
         }
         charge_give_back(&change->charge);
         change->user = quota_user_unref(change->user);

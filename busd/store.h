@@ -40,7 +40,8 @@
 struct store_waiter {
     struct list link;
     struct charge charge;
-    void (*done)(struct store_waiter *waiter, int error); /* 0: it is on the disk; or -errno */
+    /* The topic is as it was said to be on the disk: 0; or -errno. */
+    void (*done)(struct store_waiter *waiter, struct span topic, int error);
 };
 
 struct store_batch {
@@ -102,14 +103,16 @@ static inline bool store_is_there(const struct store *store)
     return store->dir.path;
 }
 
-/* The topic has this value on the disk from now on (with data NULL: none). `chunk` is what
- * the value lies in, and stays as it is until then. 0, -ENOMEM, or WIRE_LIMIT_EXCEEDED:
- * too much of this user's waits already. A removal has no limit: there are no more than
- * values. */
-int store_put(struct store *store, const struct database_value *value, struct chunk *chunk);
+/* Whether this user, who is charged with the waiter from now on, may have so many bytes
+ * more wait as the value of this topic (0: it is a removal). 0 or WIRE_LIMIT_EXCEEDED. */
+int store_admit(const struct store *store, struct quota_user *user, struct span topic, size_t size,
+                struct store_waiter *waiter);
 
-/* Charges the waiter to this user. 0, or WIRE_LIMIT_EXCEEDED. */
-int store_admit(struct store_waiter *waiter, struct quota_user *user);
+/* The topic has this value on the disk from now on (with data NULL: none). `chunk` is what
+ * the value lies in, and stays as it is until then. Charged to the value's user, whatever
+ * the limit says; a removal is charged to nobody, for there are no more of them than values.
+ * 0 or -ENOMEM. */
+int store_put(struct store *store, const struct database_value *value, struct chunk *chunk);
 
 /* Waits for the newest change of the topic; if none waits to be written, for its removal,
  * which cannot do harm twice. 0 or -ENOMEM. */

@@ -99,11 +99,12 @@ void shelf_close(struct shelf *shelf)
     shelf->open = false;
 }
 
-static void on_done(struct store_waiter *waiter, int error)
+static void on_done(struct store_waiter *waiter, struct span topic, int error)
 {
     struct shelf_ticket *ticket = CONTAINER_OF(waiter, struct shelf_ticket, waiter);
 
     assert_false(ticket->done);
+    assert_true(topic.size > 0);
     ticket->done = true;
     ticket->error = error;
 }
@@ -124,14 +125,17 @@ int shelf_put_until(struct shelf *shelf, const char *topic, const char *value, u
         memcpy(chunk->data, value, size);
     if (ticket) {
         shelf_ticket_init(ticket);
-        r = store_admit(&ticket->waiter, shelf->user);
+        r = store_admit(&shelf->store, shelf->user, span_from(topic), size, &ticket->waiter);
     }
+    struct database_value new = {
+        .topic = span_from(topic),
+        .value = {chunk ? chunk->data : NULL, size},
+        .uid = shelf->user->uid,
+        .expiry = expiry,
+        .guarded = strlen(topic) % 2 == 0,
+    };
     if (r == 0)
-        r = store_put(
-            &shelf->store,
-            &(struct database_value){
-                span_from(topic), {chunk ? chunk->data : NULL, size}, shelf->user->uid, expiry},
-            chunk);
+        r = store_put(&shelf->store, &new, chunk);
     chunk_unref(chunk);
     if (r == 0 && ticket)
         r = store_await(&shelf->store, span_from(topic), &ticket->waiter);
@@ -189,6 +193,7 @@ static void on_value(const struct database_value *value, void *userdata)
 
     assert_true(rows->count < ARRAY_SIZE(rows->items));
     assert_int_equal(value->uid, SHELF_UID);
+    assert_int_equal(value->guarded, value->topic.size % 2 == 0);
     assert_true(asprintf(&rows->items[rows->count++], "%.*s=%.*s", SPAN_ARGS(value->topic),
                          SPAN_ARGS(value->value)) > 0);
 }

@@ -127,7 +127,7 @@ static void test_await_removes(void **state)
     shelf_keep(shelf, "a", "1");
     shelf_keep(shelf, "b", "2");
     shelf_ticket_init(&ticket);
-    assert_int_equal(store_admit(&ticket.waiter, shelf->user), 0);
+    assert_int_equal(store_admit(&shelf->store, shelf->user, SPAN("a"), 0, &ticket.waiter), 0);
     assert_int_equal(store_await(&shelf->store, SPAN("a"), &ticket.waiter), 0);
     shelf_expect(shelf, &ticket, 0);
     shelf_expect_all(shelf, "b=2");
@@ -152,28 +152,27 @@ static void test_forget(void **state)
 static void test_limit(void **state)
 {
     struct shelf *shelf = *state;
-    struct shelf_ticket ticket;
+    struct shelf_ticket tickets[4], ticket;
     char value[1025];
 
     memset(value, 'v', sizeof(value) - 1);
     value[1024] = '\0';
-    shelf->limits.unstored_bytes_per_user = 4096;
+    shelf->limits.unstored_bytes_per_user = 3 * 1600;
     assert_int_equal(shelf_open(shelf), 0);
-    assert_int_equal(shelf_put(shelf, "a", value, &ticket), 0);
-    assert_int_equal(shelf_put(shelf, "b", value, NULL), 0);
-    assert_int_equal(shelf_put(shelf, "c", value, NULL), 0);
-    assert_int_equal(shelf_put(shelf, "d", value, NULL), WIRE_LIMIT_EXCEEDED);
-    /* In the place of one of the same user there is room. */
-    assert_int_equal(shelf_put(shelf, "c", value, NULL), 0);
-    /* A removal has no limit; nor has anything been lost. */
-    assert_int_equal(shelf_put(shelf, "d", NULL, NULL), 0);
-    shelf_expect(shelf, &ticket, 0);
-    assert_int_equal(shelf->user->used[QUOTA_UNSTORED], 0);
-    assert_int_equal(shelf_put(shelf, "d", value, NULL), 0);
-    shelf->limits.unstored_bytes_per_user = 1400;
-    assert_int_equal(shelf_put(shelf, "e", "1", &ticket), WIRE_LIMIT_EXCEEDED);
+    assert_int_equal(shelf_put(shelf, "a", value, &tickets[0]), 0);
+    assert_int_equal(shelf_put(shelf, "b", value, &tickets[1]), 0);
+    assert_int_equal(shelf_put(shelf, "c", value, &tickets[2]), 0);
+    assert_int_equal(shelf_put(shelf, "d", value, &ticket), WIRE_LIMIT_EXCEEDED);
+    /* In the place of one of the same user there is room, and for a removal. */
+    assert_int_equal(shelf_put(shelf, "c", value, &ticket), 0);
+    assert_int_equal(shelf_put(shelf, "d", NULL, &tickets[3]), 0);
     shelf_settle(shelf);
+    assert_true(ticket.done);
+    for (size_t i = 0; i < ARRAY_SIZE(tickets); i++)
+        assert_true(tickets[i].done && tickets[i].error == 0);
     assert_int_equal(shelf->user->used[QUOTA_UNSTORED], 0);
+    assert_int_equal(shelf_put(shelf, "d", value, &ticket), 0);
+    shelf_settle(shelf);
 }
 
 static void path_of(const struct shelf *shelf, char path[96])
