@@ -35,6 +35,13 @@ bool access_call(const struct peer *caller, const struct peer *callee, struct sp
                ret_verdict);
 }
 
+bool access_publish_topic(const struct peer *sender, struct span topic,
+                          struct policy_verdict *ret_verdict)
+{
+    return ask(sender, (struct policy_question){.verb = POLICY_PUBLISH, .topic = topic},
+               ret_verdict);
+}
+
 bool access_publish(const struct peer *sender, struct route *route,
                     struct policy_verdict *ret_verdict)
 {
@@ -45,7 +52,7 @@ bool access_publish(const struct peer *sender, struct route *route,
     if (route->publish_serial != view->serial) {
         struct policy_verdict verdict;
         struct span topic = {route->topic, route->topic_size};
-        ask(sender, (struct policy_question){.verb = POLICY_PUBLISH, .topic = topic}, &verdict);
+        access_publish_topic(sender, topic, &verdict);
         route->publish_allow = verdict.allow;
         route->publish_rule = verdict.rule;
         /* What depends on names is asked anew each time. */

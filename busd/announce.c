@@ -7,9 +7,13 @@
 
 #include "libbus/base/macros.h"
 
-static void write_event(struct text *text, struct span topic, struct span body, bool retained)
+static const struct span own_prefix = SPAN("{\"sender\":\"bus\",");
+
+static void write_event(struct text *text, struct span prefix, struct span topic, struct span body,
+                        bool retained)
 {
-    text_append_string(text, "{\"sender\":\"bus\",\"type\":\"event\",\"topic\":\"");
+    text_append_span(text, prefix);
+    text_append_string(text, "\"type\":\"event\",\"topic\":\"");
     text_append_span(text, topic);
     text_append_string(text, retained ? "\",\"retained\":true,\"body\":" : "\",\"body\":");
     text_append_span(text, body);
@@ -21,11 +25,28 @@ void announce_to(struct hub *hub, struct peer *receiver, struct span topic, stru
 {
     struct text *text = hub_text(hub);
 
-    write_event(text, topic, body, retained);
+    write_event(text, own_prefix, topic, body, retained);
     if (text->failed)
         peer_doom(receiver, "out of memory for its notices");
     else
         deliver_text(hub, receiver, MESSAGE_EVENT, topic, text_span(text), NULL);
+}
+
+size_t announce_size(struct span topic, struct span body)
+{
+    static const char rest[] = "\"type\":\"event\",\"topic\":\"\",\"retained\":true,\"body\":}\n";
+
+    return own_prefix.size + sizeof(rest) - 1 + topic.size + body.size;
+}
+
+/* Writes the event and hands it out. */
+static void publish(struct hub *hub, struct peer *sender, struct span topic, struct span body)
+{
+    struct text *text = hub_text(hub);
+
+    write_event(text, sender ? peer_prefix(sender) : own_prefix, topic, body, false);
+    if (text->failed || deliver_text_event(hub, sender, topic, text_span(text)) < 0)
+        announce_lost(hub, topic);
 }
 
 /* Whether anybody wants to know. */
@@ -42,8 +63,7 @@ static bool has_subscription(const struct peer *peer, struct span topic)
     return false;
 }
 
-/* There is no memory for an event of the broker's: its subscribers get notice. */
-static void lose_event(struct hub *hub, struct span topic)
+void announce_lost(struct hub *hub, struct span topic)
 {
     LIST_FOREACH (node, &hub->peers.all) {
         struct peer *peer = LIST_ENTRY(node, struct peer, link);
@@ -54,13 +74,14 @@ static void lose_event(struct hub *hub, struct span topic)
 
 void announce(struct hub *hub, struct span topic, struct span body)
 {
-    struct text *text = hub_text(hub);
+    if (is_heard(hub))
+        publish(hub, NULL, topic, body);
+}
 
-    if (!is_heard(hub))
-        return;
-    write_event(text, topic, body, false);
-    if (text->failed || deliver_text_event(hub, topic, text_span(text)) < 0)
-        lose_event(hub, topic);
+void announce_cleared(struct hub *hub, struct peer *sender, struct span topic)
+{
+    if (hub->topics.count > 0 || !list_is_empty(&hub->monitors.watchers))
+        publish(hub, sender, topic, SPAN("null"));
 }
 
 void announce_name_body(struct text *text, struct span owner, struct span old)
@@ -95,7 +116,7 @@ static struct span owner_name(struct name_owner *owner)
 static void announce_text(struct hub *hub, struct span topic, const struct text *body)
 {
     if (body->failed)
-        lose_event(hub, topic);
+        announce_lost(hub, topic);
     else
         announce(hub, topic, text_span(body));
 }

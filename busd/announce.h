@@ -14,6 +14,15 @@ void announce_to(struct hub *hub, struct peer *receiver, struct span topic, stru
 /* … or to its subscribers. */
 void announce(struct hub *hub, struct span topic, struct span body);
 
+/* How many bytes announce_to() sends for a last value. */
+size_t announce_size(struct span topic, struct span body);
+
+/* A null event in the name of `sender` (NULL: the bus): the topic has no value any more. */
+void announce_cleared(struct hub *hub, struct peer *sender, struct span topic);
+
+/* There was no memory for an event: its subscribers get notice. */
+void announce_lost(struct hub *hub, struct span topic);
+
 /* bus.name.<name>, if the owner has changed. */
 void announce_name_change(struct hub *hub, const struct name_change *change);
 

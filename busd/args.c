@@ -17,6 +17,7 @@ enum arg_kind {
     KIND_ID,      /* of a user: 0 … 2^32-2 */
     KIND_IDS,
     KIND_BOOLEAN,
+    KIND_RETAINED, /* true, false or "only" */
 };
 
 static const char *const kind_names[] = {
@@ -24,7 +25,7 @@ static const char *const kind_names[] = {
     [KIND_ID] = "user or group number", [KIND_IDS] = "array of group numbers",
     [KIND_DESTINATION] = "name",        [KIND_PATTERN] = "pattern",
     [KIND_TYPE] = "message type",       [KIND_INTEGER] = "integer",
-    [KIND_BOOLEAN] = "boolean",
+    [KIND_BOOLEAN] = "boolean",         [KIND_RETAINED] = "boolean or 'only'",
 };
 
 static const struct {
@@ -48,6 +49,7 @@ static const struct {
     {"uid", KIND_ID, offsetof(struct args, uid)},
     {"gids", KIND_IDS, offsetof(struct args, gids)},
     {"listener", KIND_WORD, offsetof(struct args, listener)},
+    {"retained", KIND_RETAINED, offsetof(struct args, retained)},
 };
 
 static const char *set_text(struct args *args, size_t i, json_t *value)
@@ -101,6 +103,17 @@ static const char *set_ids(struct args *args, size_t i, json_t *value)
     return NULL;
 }
 
+static const char *set_retained(enum args_retained *retained, const json_t *value)
+{
+    *retained = json_is_true(value)    ? ARGS_RETAINED_FIRST
+                : json_is_false(value) ? ARGS_RETAINED_NO
+                                       : ARGS_RETAINED_ONLY;
+    if (json_is_boolean(value) ||
+        (json_is_string(value) && strcmp(json_string_value(value), "only") == 0))
+        return NULL;
+    return "it must be true, false or \"only\"";
+}
+
 /* NULL, or what is wrong with the value. */
 static const char *set_value(struct args *args, size_t i, json_t *value)
 {
@@ -110,6 +123,8 @@ static const char *set_value(struct args *args, size_t i, json_t *value)
     case KIND_BOOLEAN:
         *(bool *)field = json_is_true(value);
         return json_is_boolean(value) ? NULL : "it must be true or false";
+    case KIND_RETAINED:
+        return set_retained(field, value);
     case KIND_INTEGER:
         *(uint64_t *)field = (uint64_t)json_integer_value(value);
         return json_integer_value(value) > 0 ? NULL : "it must be an integer of at least 1";

@@ -32,6 +32,13 @@
 #define ARG_UID               (1u << 13)
 #define ARG_GIDS              (1u << 14)
 #define ARG_LISTENER          (1u << 15)
+#define ARG_RETAINED          (1u << 16)
+
+enum args_retained {
+    ARGS_RETAINED_FIRST, /* true */
+    ARGS_RETAINED_NO,    /* false */
+    ARGS_RETAINED_ONLY,  /* "only" */
+};
 
 /* What is absent is empty, 0 or false. The spans live as long as the tree. */
 struct args {
@@ -43,6 +50,7 @@ struct args {
     struct span to;
     enum message_type type;
     uint64_t subscription;
+    enum args_retained retained;
     bool queue;
     bool replace;
     bool allow_replacement;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "busd/audience.h"
 #include "busd/dispatch.h"
 #include "busd/driver.h"
 #include "busd/fatal.h"
@@ -293,7 +294,7 @@ static void arm_again(struct broker *broker)
     const struct hub *hub = &broker->hub;
 
     if (list_is_empty(&hub->peers.dirty) && list_is_empty(&hub->peers.doomed) &&
-        !connections_wait(&hub->shared))
+        list_is_empty(&hub->presence.changed) && !connections_wait(&hub->shared))
         uv_idle_stop(&broker->again);
     else
         uv_idle_start(&broker->again, on_again);
@@ -340,6 +341,7 @@ static void on_prepare(uv_prepare_t *prepare)
     connections_begin_turn(&broker->hub.shared);
     broker_reload_if_asked(broker);
     dispatch_deadlines(&broker->hub, hub_now(&broker->hub));
+    audience_announce(&broker->hub);
     settle(broker, BROKER_TRACES);
     if (broker->draining)
         finish_draining(broker);

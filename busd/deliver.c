@@ -218,7 +218,7 @@ static bool name_fits(struct hub *hub, struct span name, struct peer *peer)
 {
     if (span_equal(name, SPAN("bus")))
         return !peer;
-    return peer && hub_find_peer(hub, name) == peer;
+    return peer && hub_is_named(hub, peer, name);
 }
 
 /* Queues the event for every receiver; with `to` (room for all entries) also says
@@ -338,7 +338,7 @@ void deliver_last(struct hub *hub, struct peer *receiver, struct span line)
         peer_set_urgent(receiver);
 }
 
-int deliver_text_event(struct hub *hub, struct span topic, struct span line)
+int deliver_text_event(struct hub *hub, struct peer *sender, struct span topic, struct span line)
 {
     struct route *route = deliver_route(hub, topic);
     bool watched = !list_is_empty(&hub->monitors.watchers);
@@ -349,10 +349,32 @@ int deliver_text_event(struct hub *hub, struct span topic, struct span line)
     CLEANUP(cleanup_free) struct peer **to = watched ? new_receivers(route) : NULL;
     if ((watched && !to) || layout_text(hub, line, NULL, &piece) < 0)
         return -ENOMEM;
-    size_t count = fan_out(hub, NULL, route, &(struct envelope){.topic = topic}, &piece, NULL, to);
+    size_t count =
+        fan_out(hub, sender, route, &(struct envelope){.topic = topic}, &piece, NULL, to);
     if (watched)
-        show_monitors(hub, &(struct sighting){MESSAGE_EVENT, topic, NULL, to, count, &piece});
+        show_monitors(hub, &(struct sighting){MESSAGE_EVENT, topic, sender, to, count, &piece});
     return 0;
+}
+
+bool deliver_fits(const struct hub *hub, const struct peer *receiver, uint64_t bytes)
+{
+    const struct connection *connection = &receiver->connection;
+    uint64_t all = connection->outq.bytes + bytes;
+
+    if (all > 2 * receiver->limits->queue_bytes)
+        return false;
+    return (all <= CONNECTION_READ_SIZE && !connection_is_blocked(connection)) ||
+           charge_fits(&connection->bytes, connection_bytes(connection) + bytes);
+}
+
+int deliver_value(struct hub *hub, struct peer *sender, struct peer *receiver, struct span topic,
+                  const struct piece *piece)
+{
+    int r = deliver_to(hub, receiver, piece, DELIVER_ANSWER, topic);
+
+    if (r == 0 && !list_is_empty(&hub->monitors.watchers))
+        show_monitors(hub, &(struct sighting){MESSAGE_EVENT, topic, sender, &receiver, 1, piece});
+    return r;
 }
 
 /* ------------------------------------------------------------ monitors */

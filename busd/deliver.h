@@ -59,8 +59,16 @@ void deliver_nowhere(struct hub *hub, struct peer *sender, const struct envelope
  * WIRE_LIMIT_EXCEEDED or -ENOMEM (the receiver is doomed) … */
 int deliver_text(struct hub *hub, struct peer *receiver, enum message_type type, struct span topic,
                  struct span line, struct fds *fds);
-/* … or, an event, to the subscribers of its topic: 0 or -ENOMEM. */
-int deliver_text_event(struct hub *hub, struct span topic, struct span line);
+/* … or, an event from `sender` (NULL: the bus itself), to the subscribers of its topic:
+ * 0 or -ENOMEM. */
+int deliver_text_event(struct hub *hub, struct peer *sender, struct span topic, struct span line);
+
+/* Whether so many bytes of answers can be queued for the receiver at no one's cost. */
+bool deliver_fits(const struct hub *hub, const struct peer *receiver, uint64_t bytes);
+
+/* The last value of a topic, to one receiver, as part of an answer. `sender` as above. */
+int deliver_value(struct hub *hub, struct peer *sender, struct peer *receiver, struct span topic,
+                  const struct piece *piece);
 
 /* The very last line to a receiver, past every limit. */
 void deliver_last(struct hub *hub, struct peer *receiver, struct span line);

@@ -5,8 +5,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "busd/audience.h"
 #include "busd/driver.h"
 #include "busd/patience.h"
+#include "busd/retain.h"
 #include "libbus/base/macros.h"
 
 /* --------------------------------------------------- outstanding answers */
@@ -168,6 +170,12 @@ static void dispatch_event(struct hub *hub, struct peer *sender, const struct en
         return;
     if (envelope->id > 0 && !(receipt = open_receipt(hub, sender, envelope)))
         return;
+    if (envelope_has(envelope, KEY_RETAIN) &&
+        !retain_event(hub, sender, envelope, route->guard != NULL)) {
+        if (receipt)
+            receipt_close(receipt);
+        return;
+    }
     if (!receiver)
         deliver_event(hub, sender, route, envelope, fds, receipt);
     else if (deliver_event_to(hub, sender, receiver, envelope, fds, receipt) < 0)
@@ -317,9 +325,13 @@ void dispatch_deadlines(struct hub *hub, uint64_t now)
 {
     struct deadline *deadline;
 
-    while ((deadline = deadlines_pop(&hub->deadlines, now))) {
+    hub->shared.effort = 0;
+    while (hub->shared.effort < CONNECTION_EFFORT &&
+           (deadline = deadlines_pop(&hub->deadlines, now))) {
         if (deadline->kind == DEADLINE_CALL)
             expire_call(hub, CONTAINER_OF(deadline, struct call, deadline));
+        else if (deadline->kind == DEADLINE_RETAINED)
+            retain_expire(hub, deadline);
         else
             patience_expire(hub, deadline);
     }
@@ -458,6 +470,9 @@ void dispatch_line(struct peer *peer, enum lines_result result, const struct lin
     fds_unref(fds);
 }
 
+/* So many steps of CONNECTION_EFFORT count as one trace more. */
+#define TRACE_EFFORT 32
+
 /* Removes one trace of a peer that leaves; false when there is none left. */
 static bool remove_trace(struct hub *hub, struct peer *peer)
 {
@@ -466,15 +481,18 @@ static bool remove_trace(struct hub *hub, struct peer *peer)
 
     if ((node = list_first(&peer->subscriber.subscriptions))) {
         struct subscription *subscription = LIST_ENTRY(node, struct subscription, by_subscriber);
-        topics_unsubscribe(&hub->topics, &peer->subscriber, subscription->id);
+        audience_leave(hub, subscription);
         return true;
     }
+    if (retain_leave(hub, peer))
+        return true;
     if ((node = list_first(&peer->calls.made))) {
         abandon_call(hub, LIST_ENTRY(node, struct call, by_caller), "disconnected");
         return true;
     }
     if (names_leave(&hub->names, &peer->names, &change)) {
         announce_name_change(hub, &change);
+        audience_name_changed(hub, &change);
         return true;
     }
     if ((node = list_first(&peer->calls.received))) {
@@ -495,12 +513,17 @@ static bool remove_trace(struct hub *hub, struct peer *peer)
 
 bool dispatch_goodbye(struct hub *hub, struct peer *peer, unsigned *traces)
 {
+    bool more;
+
     monitors_leave(&peer->watcher);
     do {
         if (*traces == 0)
             return false;
-        --*traces;
-    } while (remove_trace(hub, peer));
+        hub->shared.effort = 0;
+        more = remove_trace(hub, peer);
+        /* One that many have to be told of counts as several. */
+        *traces -= MIN(*traces, 1 + hub->shared.effort / TRACE_EFFORT);
+    } while (more);
     if (peer->welcome)
         announce_peer_change(hub, peer, true);
     return true;

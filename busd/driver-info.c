@@ -102,6 +102,11 @@ static void write_counters(struct text *text, const struct peer_counters *counte
                 counters->bytes_received, bytes_sent, bytes_queued);
 }
 
+static void write_retained(struct text *text, size_t topics, uint64_t bytes)
+{
+    text_printf(text, "\"retained\":{\"topics\":%zu,\"bytes\":%" PRIu64 "},", topics, bytes);
+}
+
 static void write_names(struct text *text, const struct peer *peer, const struct peer *asker)
 {
     const char *separator = "";
@@ -150,6 +155,7 @@ static void write_peer_stats(struct text *text, const struct peer *peer, const s
     }
     text_printf(text, ",\"calls\":{\"made\":%zu,\"received\":%zu},\"receipts\":%zu,",
                 peer->calls.made_count, peer->calls.received_count, peer->receipts.count);
+    write_retained(text, peer->values.count, peer->values.bytes);
     write_counters(text, &peer->counters, peer->connection.bytes_sent, peer->connection.outq.bytes);
     text_printf(text, ",\"monitor\":%s}", peer->watcher.count > 0 ? "true" : "false");
 }
@@ -175,6 +181,7 @@ static void write_hub_stats(struct text *text, const struct hub *hub)
         hub->id, BUSD_VERSION, clock_seconds(CLOCK_REALTIME) - hub->started, connections,
         hub->names.table.count, hub->topics.count, hub->calls.table.count,
         hub->receipts.table.count, monitors);
+    write_retained(text, hub->retained.topics.table.count, hub->retained.bytes);
     write_counters(text, &hub->counters, sent, queued);
     text_append_string(text, "}");
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <inttypes.h>
 
+#include "busd/audience.h"
 #include "busd/driver.h"
 #include "libbus/base/macros.h"
 #include "libbus/wire/grammar.h"
@@ -54,6 +55,7 @@ void driver_request_name(struct driver_call *call)
         /* The event comes before anything that the new owner sends or gets under
          * the name, so before its reply too. */
         announce_name_change(hub, &change);
+        audience_name_changed(hub, &change);
         driver_reply(call,
                      state == NAME_OWNED ? SPAN("{\"state\":\"owner\"}")
                                          : SPAN("{\"state\":\"queued\"}"),
@@ -72,6 +74,7 @@ void driver_release_name(struct driver_call *call)
         return;
     }
     announce_name_change(hub, &change);
+    audience_name_changed(hub, &change);
     driver_reply(call, SPAN("{}"), NULL);
 }
 

@@ -9,10 +9,12 @@
 #include "libbus/base/macros.h"
 
 static const struct driver_method methods[] = {
-    {"Subscribe", driver_subscribe, ARG_TOPIC | ARG_SENDER, ARG_TOPIC,
-     "Sends the caller the events whose topic matches a pattern"},
+    {"Subscribe", driver_subscribe, ARG_TOPIC | ARG_SENDER | ARG_RETAINED, ARG_TOPIC,
+     "Sends the caller the last values and the events whose topic matches a pattern"},
     {"Unsubscribe", driver_unsubscribe, ARG_SUBSCRIPTION, ARG_SUBSCRIPTION,
      "Ends a subscription of the caller"},
+    {"Retained", driver_retained, ARG_TOPIC, ARG_TOPIC,
+     "Tells which topics that match a pattern have a last value, and whose"},
     {"RequestName", driver_request_name, ARG_NAME | ARG_QUEUE | ARG_REPLACE | ARG_ALLOW_REPLACEMENT,
      ARG_NAME, "Makes the caller the owner of a name, or puts it in the queue for it"},
     {"ReleaseName", driver_release_name, ARG_NAME, ARG_NAME,

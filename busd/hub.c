@@ -42,6 +42,8 @@ int hub_init(struct hub *hub, struct log *log, uv_loop_t *loop,
     deadlines_init(&hub->deadlines, hub_now(hub));
     calls_init(&hub->calls, &hub->deadlines);
     receipts_init(&hub->receipts);
+    retained_init(&hub->retained, &hub->deadlines);
+    presence_init(&hub->presence);
     monitors_init(&hub->monitors);
     chunk_arena_init(&hub->arena);
     return 0;
@@ -52,6 +54,8 @@ void hub_deinit(struct hub *hub)
     LIST_FOREACH_SAFE (node, &hub->reloads)
         free(LIST_ENTRY(node, struct hub_reload, link));
     receipts_deinit(&hub->receipts);
+    presence_deinit(&hub->presence);
+    retained_deinit(&hub->retained);
     calls_deinit(&hub->calls);
     topics_deinit(&hub->topics);
     names_deinit(&hub->names);
@@ -76,6 +80,16 @@ struct peer *hub_find_peer(struct hub *hub, struct span name)
     struct name *owned = names_find(&hub->names, name);
     struct peer *peer = owned ? peer_of_owner(name_get_owner(owned)) : NULL;
     return peer && !peer->doomed ? peer : NULL;
+}
+
+bool hub_is_named(const struct hub *hub, const struct peer *peer, struct span name)
+{
+    uint64_t id = grammar_unique_name(name);
+
+    if (id > 0)
+        return peer->id == id;
+    struct name *owned = names_find(&hub->names, name);
+    return owned && name_get_owner(owned) == &peer->names;
 }
 
 struct text *hub_text(struct hub *hub)
@@ -130,6 +144,11 @@ struct peer *peer_of_party(struct call_party *party)
 struct peer *peer_of_publisher(struct receipt_party *party)
 {
     return CONTAINER_OF(party, struct peer, receipts);
+}
+
+struct peer *peer_of_holder(struct retained_holder *holder)
+{
+    return holder ? CONTAINER_OF(holder, struct peer, values) : NULL;
 }
 
 struct peer *peer_of_watcher(struct watcher *watcher)

@@ -17,7 +17,9 @@
 #include "busd/monitor.h"
 #include "busd/names.h"
 #include "busd/peer.h"
+#include "busd/presence.h"
 #include "busd/receipts.h"
+#include "busd/retained.h"
 #include "busd/topics.h"
 #include "libbus/base/log.h"
 #include "libbus/base/text.h"
@@ -46,6 +48,8 @@ struct hub {
     struct deadlines deadlines;
     struct calls calls;
     struct receipts receipts;
+    struct retained retained;
+    struct presence presence;
     struct monitors monitors;
     struct chunk_arena arena;
     struct envelope_head head; /* of the events that come in */
@@ -68,6 +72,9 @@ struct hub *hub_of(struct peer *peer);
 /* The peer that a unique or a well-known name stands for; NULL if there is none. */
 struct peer *hub_find_peer(struct hub *hub, struct span name);
 
+/* Whether a unique or a well-known name stands for this peer. */
+bool hub_is_named(const struct hub *hub, const struct peer *peer, struct span name);
+
 /* An empty text for a line of the broker's own; only one is in use at a time. */
 struct text *hub_text(struct hub *hub);
 
@@ -86,6 +93,7 @@ struct peer *peer_of_owner(struct name_owner *owner);
 struct peer *peer_of_subscriber(struct subscriber *subscriber);
 struct peer *peer_of_party(struct call_party *party);
 struct peer *peer_of_publisher(struct receipt_party *party);
+struct peer *peer_of_holder(struct retained_holder *holder);
 struct peer *peer_of_watcher(struct watcher *watcher);
 struct peer *peer_of_connection(struct connection *connection);
 

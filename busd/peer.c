@@ -41,6 +41,7 @@ static void init_handles(struct peer *peer, struct quota_user *user)
     subscriber_init(&peer->subscriber, user);
     call_party_init(&peer->calls, user);
     receipt_party_init(&peer->receipts, user);
+    retained_holder_init(&peer->values, user);
     watcher_init(&peer->watcher, user);
     backlog_init(&peer->backlog);
 }

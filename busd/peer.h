@@ -23,6 +23,7 @@
 #include "busd/names.h"
 #include "busd/policy.h"
 #include "busd/receipts.h"
+#include "busd/retained.h"
 #include "busd/topics.h"
 #include "libbus/base/log.h"
 #include "libbus/wire/grammar.h"
@@ -82,6 +83,7 @@ struct peer {
     struct subscriber subscriber;
     struct call_party calls;
     struct receipt_party receipts;
+    struct retained_holder values;
     struct watcher watcher;
     struct overflow *overflow; /* NULL while nothing has been lost */
     struct backlog backlog;    /* who waits until it has read */

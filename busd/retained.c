@@ -205,6 +205,7 @@ static struct retained_value *value_new(struct retained *retained, struct span t
     memcpy(value->text, topic.data, topic.size);
     value->entry.topic = (struct span){value->text, topic.size};
     list_init(&value->by_holder);
+    list_init(&value->found);
     deadline_init(&value->deadline, DEADLINE_RETAINED);
     if (topicset_add(&retained->topics, &value->entry) < 0) {
         free(value);
@@ -215,6 +216,7 @@ static struct retained_value *value_new(struct retained *retained, struct span t
 
 static void value_free(struct retained *retained, struct retained_value *value)
 {
+    list_remove(&value->found);
     topicset_remove(&retained->topics, &value->entry);
     free(value);
 }
@@ -236,6 +238,7 @@ static int tell_keeper(struct retained *retained, const struct retained_value *o
         .chunk = chunk,
         .uid = uid,
         .expires = update->expires,
+        .guarded = update->guarded,
     };
     return keeper->put(keeper, &record);
 }
@@ -255,6 +258,7 @@ static void place(struct retained *retained, struct retained_value *value,
     value->size = chunk->used;
     value->sender_size = (unsigned char)update->sender.size;
     value->level = update->level;
+    value->guarded = update->guarded;
     value->expires = update->expires;
     charge_to(retained, value, holder, user);
     if (update->at > 0)
@@ -294,6 +298,7 @@ int retained_load(struct retained *retained, struct quota_user *user,
         .rest = record->rest,
         .at = at,
         .expires = record->expires,
+        .guarded = record->guarded,
     };
     struct retained_value *value = retained_find(retained, record->topic);
     struct chunk *chunk = lay_out(&update);

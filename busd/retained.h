@@ -51,6 +51,7 @@ struct retained_record {
                             not change while somebody else refers to it. NULL: in none */
     uid_t uid;           /* to whom it is charged */
     uint64_t expires;    /* milliseconds of the real-time clock; 0: never */
+    bool guarded;        /* as in struct retained_value */
 };
 
 /* Who keeps values of the level `disk`; embedded in what it is. Both return 0, or -errno
@@ -86,6 +87,10 @@ struct retained_value {
     struct deadline deadline; /* of the kind DEADLINE_RETAINED */
     uint64_t expires;         /* milliseconds of the real-time clock; 0: never */
     enum retained_level level;
+    /* Whether the topic began with a well-known name of the publisher's: then it is as good
+     * as one of whoever owns that later. */
+    bool guarded;
+    struct list found;   /* for whoever walks over values, to keep what it has found */
     struct chunk *chunk; /* the line is at its beginning … */
     uint32_t size;       /* … and has so many bytes, newline included */
     unsigned char sender_size;
@@ -100,6 +105,7 @@ struct retained_update {
     struct span rest;   /* as in struct retained_record */
     uint64_t at;        /* its end on the clock of the deadlines; 0: none … */
     uint64_t expires;   /* … and on the real-time clock */
+    bool guarded;
 };
 
 /* What a connection may have. */

@@ -256,16 +256,25 @@ static void subscription_free(struct topics *topics, struct subscription *subscr
     free(subscription);
 }
 
-int topics_unsubscribe(struct topics *topics, struct subscriber *subscriber, uint64_t id)
+struct subscription *topics_find(const struct topics *topics, const struct subscriber *subscriber,
+                                 uint64_t id)
 {
     HASH_FOREACH (node, &topics->ids, id_hash(topics, subscriber, id)) {
         struct subscription *subscription = CONTAINER_OF(node, struct subscription, by_id);
-        if (subscription->subscriber == subscriber && subscription->id == id) {
-            subscription_free(topics, subscription);
-            return 0;
-        }
+        if (subscription->subscriber == subscriber && subscription->id == id)
+            return subscription;
     }
-    return WIRE_NO_SUCH_SUBSCRIPTION;
+    return NULL;
+}
+
+int topics_unsubscribe(struct topics *topics, struct subscriber *subscriber, uint64_t id)
+{
+    struct subscription *subscription = topics_find(topics, subscriber, id);
+
+    if (!subscription)
+        return WIRE_NO_SUCH_SUBSCRIPTION;
+    subscription_free(topics, subscription);
+    return 0;
 }
 
 void topics_leave(struct topics *topics, struct subscriber *subscriber)

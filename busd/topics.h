@@ -101,6 +101,10 @@ void subscriber_init(struct subscriber *subscriber, struct quota_user *user);
 int topics_subscribe(struct topics *topics, struct subscriber *subscriber, struct span pattern,
                      struct span sender, size_t max, struct subscription **ret_subscription);
 
+/* NULL if the subscriber has none with this id. */
+struct subscription *topics_find(const struct topics *topics, const struct subscriber *subscriber,
+                                 uint64_t id);
+
 /* 0 or WIRE_NO_SUCH_SUBSCRIPTION. */
 int topics_unsubscribe(struct topics *topics, struct subscriber *subscriber, uint64_t id);
 

@@ -411,6 +411,20 @@ static const char *read_object(struct reader *reader, const char *p)
     return p;
 }
 
+/* A last value is for all who may have its topic, and for as long as it lasts. */
+static void check_retain(struct reader *reader)
+{
+    uint32_t seen = reader->seen;
+
+    if (!(seen & 1u << KEY_RETAIN))
+        invalid(reader, reader->at[KEY_TTL], "ttl", "it is for retained values: it needs retain");
+    else if (seen & 1u << KEY_TO)
+        invalid(reader, reader->at[KEY_RETAIN], "retain", "it does not go with to");
+    else if (seen & 1u << KEY_FDS)
+        invalid(reader, reader->at[KEY_FDS], "fds",
+                "a retained value cannot have file descriptors");
+}
+
 /* Whether the keys that are there are those that belong in such a message. */
 static void check_keys(struct reader *reader, const char *end, enum envelope_origin origin)
 {
@@ -445,6 +459,8 @@ static void check_keys(struct reader *reader, const char *end, enum envelope_ori
                                                          : "it does not belong in a message of "
                                                            "this type");
     }
+    if (UNLIKELY(seen & (1u << KEY_RETAIN | 1u << KEY_TTL)) && from_client)
+        check_retain(reader);
     if (envelope->type == MESSAGE_CALL && !(seen & 1u << KEY_ID) && !envelope->no_reply)
         invalid(reader, end, "id", "a call without it must be no_reply");
     if (envelope->body_fd && envelope_has(envelope, KEY_BODY))

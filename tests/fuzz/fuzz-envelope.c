@@ -105,6 +105,9 @@ static void check_grammar(const struct envelope *e)
     FUZZ_CHECK(e->fds <= FDS_MAX, "more fds than can be sent");
     FUZZ_CHECK(!e->to.size || !grammar_check_destination(e->to, NULL), "to");
     FUZZ_CHECK(!e->topic.size || !grammar_check_topic(e->topic, NULL), "topic");
+    FUZZ_CHECK(!e->ttl || e->retain.size || envelope_has(e, KEY_SENDER), "ttl without retain");
+    FUZZ_CHECK(!e->retain.size || envelope_has(e, KEY_SENDER) || (!e->to.size && !e->fds),
+               "a value for one, or with fds");
     FUZZ_CHECK(!e->method.size || !grammar_check_method(e->method, NULL), "method");
 }
 

@@ -13,7 +13,7 @@
 static const char *const methods[] = {"Subscribe", "Unsubscribe", "RequestName", "ReleaseName",
                                       "ListNames", "GetName",     "Ping",        "GetCredentials",
                                       "Monitor",   "Stats",       "GetId",       "Introspect",
-                                      "Explain",   "Reload"};
+                                      "Explain",   "Reload",      "Retained"};
 
 static void test_ping(struct session *session)
 {
@@ -187,7 +187,7 @@ static void test_introspect(struct session *session)
 static void test_unknown_methods(struct session *session)
 {
     struct client *a = session_connect(session, "A");
-    static const char *const unknown[] = {"ping", "Pin", "Pings", "bus.Ping", "Retained", "_"};
+    static const char *const unknown[] = {"ping", "Pin", "Pings", "bus.Ping", "Retain", "_"};
 
     for (size_t i = 0; i < ARRAY_SIZE(unknown); i++)
         client_ask_error(a, unknown[i], "{}", "bus.MethodUnknown");

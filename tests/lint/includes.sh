@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: MIT
 # Includes go strictly downward. For the broker:
 #
-#     main > broker* > listener > dispatch > {driver* revoke} > {announce answer}
-#     > deliver > {access patience} > hub > peer > connection > outq > config > rules
-#     > policy > {names topics calls receipts monitor retained store}
+#     main > broker* > listener > dispatch > {driver* revoke} > snapshot
+#     > {audience persist retain} > {announce answer} > deliver > {access patience} > hub
+#     > peer > connection > outq > config > rules > policy
+#     > {names topics calls receipts monitor presence retained store}
 #     > {args database documents quota topicset}
 #     > {limits backlog deadlines chunk closer credentials document endpoint privileges
 #     sandbox sqlite statedir watch fatal}
@@ -112,8 +113,8 @@ BEGIN {
     base_rank = 3
     count = split("limits,backlog,deadlines,chunk,closer,credentials,document,endpoint,privileges,sandbox,sqlite,statedir,watch,fatal " \
                   "args,database,documents,quota,topicset " \
-                  "names,topics,calls,receipts,monitor,retained,store policy rules config outq connection peer hub " \
-                  "access,patience deliver announce,answer revoke,driver dispatch listener broker main", groups, " ")
+                  "names,topics,calls,receipts,monitor,presence,retained,store policy rules config outq connection peer hub " \
+                  "access,patience deliver announce,answer audience,persist,retain snapshot revoke,driver dispatch listener broker main", groups, " ")
     for (i = 1; i <= count; i++) {
         n = split(groups[i], members, ",")
         for (j = 1; j <= n; j++)

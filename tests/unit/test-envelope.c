@@ -179,14 +179,15 @@ static void test_call_values(void **state)
 
 static void test_event_values(void **state)
 {
-    PARSED(p, "{\"topic\":\"a.b\",\"type\":\"event\",\"to\":\":7\",\"id\":1,\"retain\":\"disk\","
+    PARSED(p, "{\"topic\":\"a.b\",\"type\":\"event\",\"id\":1,\"retain\":\"disk\","
               "\"ttl\":5,\"body\":\"\\u0000\"}");
+    PARSED(to, "{\"to\":\":7\",\"topic\":\"a\",\"type\":\"event\"}");
     PARSED(bare, "{\"type\":\"event\",\"topic\":\"a\"}");
 
     assert_int_equal(p.result, 0);
     assert_int_equal(p.envelope.type, MESSAGE_EVENT);
     assert_true(span_is(p.envelope.topic, "a.b"));
-    assert_true(span_is(p.envelope.to, ":7"));
+    assert_true(span_is(to.envelope.to, ":7"));
     assert_true(span_is(p.envelope.retain, "disk"));
     assert_true(span_is(p.envelope.body, "\"\\u0000\""));
     assert_int_equal(p.envelope.id, 1);

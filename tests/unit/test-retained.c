@@ -266,7 +266,8 @@ static void test_keeper(void **state)
 
 static void test_load(void **state)
 {
-    struct retained_record record = {.topic = SPAN("t"), .rest = SPAN("1}"), .expires = 5};
+    struct retained_record record = {
+        .topic = SPAN("t"), .rest = SPAN("1}"), .expires = 5, .guarded = true};
 
     retained.keeper = &disk.keeper;
     users.limits.retained_per_user = 0;
@@ -275,6 +276,7 @@ static void test_load(void **state)
     assert_string_equal(line("t"), "{\"sender\":\"bus\",\"retained\":true,1}\n");
     assert_int_equal(value->level, RETAINED_DISK);
     assert_int_equal(value->expires, 5);
+    assert_true(value->guarded);
     assert_int_equal(value->deadline.at, 7);
     assert_null(value->holder);
     assert_int_equal(bob->used[QUOTA_RETAINED], 1);
