@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "busd/statedir.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -171,15 +172,35 @@ int statedir_open(struct statedir *dir, char reason[STATEDIR_REASON_SIZE])
 
 /* --------------------------------------------------------------- the start */
 
-/* Makes it for another user, or gives away what has been root's. */
+/* Gives away what is root's, with what is in it: nobody else can have put that there. */
 static int give(const struct statedir *dir, int fd, uid_t user, gid_t group,
                 char reason[STATEDIR_REASON_SIZE])
 {
+    struct dirent *entry;
     struct stat status;
 
-    if (fstat(fd, &status) < 0 || (status.st_uid != user && fchown(fd, user, group) < 0))
+    if (fstat(fd, &status) < 0)
         return fail_errno(dir, reason);
-    return 0;
+    if (status.st_uid == user)
+        return 0;
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    DIR *folder = copy >= 0 ? fdopendir(copy) : NULL;
+    if (!folder) {
+        int r = fail_errno(dir, reason);
+        if (copy >= 0)
+            close(copy);
+        return r;
+    }
+    int r = 0;
+    while (r == 0 && (entry = readdir(folder)))
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            r = fchownat(fd, entry->d_name, user, group, AT_SYMLINK_NOFOLLOW);
+    if (r == 0)
+        r = fchown(fd, user, group);
+    if (r < 0)
+        r = fail_errno(dir, reason);
+    closedir(folder);
+    return r;
 }
 
 static int prepare(const struct statedir *dir, uid_t user, gid_t group,

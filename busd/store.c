@@ -147,8 +147,11 @@ int store_admit(const struct store *store, struct quota_user *user, struct span 
 
     list_init(&waiter->link);
     charge_init(&waiter->charge, user, QUOTA_UNSTORED);
-    if (!charge_can_grow(&waiter->charge, STORE_WAITER_BYTES + more - MIN(more, own)))
+    if (!charge_can_grow(&waiter->charge, STORE_WAITER_BYTES + more - MIN(more, own))) {
+        waiter->charge.user = NULL;
         return WIRE_LIMIT_EXCEEDED;
+    }
+    user->refs++;
     charge_set(&waiter->charge, STORE_WAITER_BYTES);
     return 0;
 }
@@ -167,6 +170,7 @@ void store_forget(struct store_waiter *waiter)
 {
     list_remove(&waiter->link);
     charge_give_back(&waiter->charge);
+    waiter->charge.user = quota_user_unref(waiter->charge.user);
 }
 
 /* ---------------------------------------------------------------- thread */
@@ -259,7 +263,8 @@ static void *run(void *userdata)
         write_batch(store, work);
         pthread_mutex_lock(&store->mutex);
         store->work = NULL;
-        store->wake(store->userdata);
+        if (!store->left)
+            store->wake(store->userdata);
     }
     pthread_mutex_unlock(&store->mutex);
     return NULL;
@@ -438,9 +443,12 @@ static void drop_batch(struct store_batch *batch)
 }
 
 /* What a thread that does not end still looks at stays; nobody is charged for it. */
-static void leave_behind(struct store_batch *batch)
+static void leave_behind(struct store *store)
 {
-    LIST_FOREACH (node, &batch->changes) {
+    pthread_mutex_lock(&store->mutex);
+    store->left = true;
+    pthread_mutex_unlock(&store->mutex);
+    LIST_FOREACH (node, &store->written->changes) {
         struct store_change *change = LIST_ENTRY(node, struct store_change, link);
         struct list *waiting;
         while ((waiting = list_first(&change->waiters))) {
@@ -462,7 +470,7 @@ void store_deinit(struct store *store, uint64_t timeout)
     if (!ended) {
         log_write(store->log, LOG_LEVEL_ERROR, "the disk has not taken the last %zu values in time",
                   store->written->count);
-        leave_behind(store->written);
+        leave_behind(store);
         return;
     }
     drop_batch(store->written);

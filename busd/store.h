@@ -69,7 +69,8 @@ struct store {
     void *userdata;
     /* With the mutex: */
     bool ready;               /* the thread has begun */
-    bool leaving;             /* it is to end */
+    bool leaving;             /* it is to end … */
+    bool left;                /* … and has not in time: nobody listens to it any more */
     struct store_batch *work; /* what it is to write; NULL once it has */
     /* The thread's while there is work; else the loop's: */
     struct database database;

@@ -74,6 +74,7 @@ struct bus_error {
 #define BUS_ERROR_NO_REPLY             "bus.NoReply"            /* -ENOMSG */
 #define BUS_ERROR_CANCELLED            "bus.Cancelled"          /* -ECANCELED */
 #define BUS_ERROR_START_FAILED         "bus.StartFailed"        /* -ECHILD */
+#define BUS_ERROR_STORAGE_FAILED       "bus.StorageFailed"      /* -EIO */
 #define BUS_ERROR_DISCONNECTED         "bus.Disconnected"       /* -ECONNRESET */
 
 /* ----------------------------------------------------------------- types */

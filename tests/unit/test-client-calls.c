@@ -105,6 +105,7 @@ static void test_errors(void **state)
         {BUS_ERROR_NO_REPLY, ENOMSG},
         {BUS_ERROR_CANCELLED, ECANCELED},
         {BUS_ERROR_START_FAILED, ECHILD},
+        {BUS_ERROR_STORAGE_FAILED, EIO},
         {BUS_ERROR_DISCONNECTED, ECONNRESET},
         {"org.example.Own", EREMOTEIO},
         {"bus.Unheard", EREMOTEIO},

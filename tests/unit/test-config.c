@@ -111,7 +111,7 @@ static const struct {
     {"{'limits':{}} x", "1:15: end of file expected near 'x'"},
     {"{'limits':{},\n 'limits':{}}", "2:9: duplicate object key near '\"limits\"'"},
     {"{'policy':[{'allow':'own',\n'allow':'own'}]}", "2:7: duplicate object key near '\"allow\"'"},
-    {"{'polcy':[]}", "1:2: there is no key 'polcy': there are limits, listeners and policy"},
+    {"{'polcy':[]}", "1:2: there is no key 'polcy': there are limits, listeners, policy and state"},
     {"{'limits':[]}", "1:2: limits: it must be an object"},
     {"{'limits':{'connections':'many'}}", "1:12: limit 'connections': it must be an integer"},
     {"{'limits':{'connections':-1}}", "1:12: limit 'connections': it must be an integer"},

@@ -490,10 +490,27 @@ static void test_given(void **state)
     assert_int_equal(status.st_uid, OTHER_UID);
     assert_int_equal(status.st_gid, OTHER_UID);
     assert_int_equal(status.st_mode & 0777, 0700);
+    char path[96], outside[96];
     assert_int_equal(chown(shelf->folder, 0, 0), 0);
+    path_of(shelf, path);
+    close(open(path, O_CREAT | O_WRONLY, 0600));
+    snprintf(outside, sizeof(outside), "%s/outside", shelf->above);
+    close(open(outside, O_CREAT | O_WRONLY, 0600));
+    snprintf(path, sizeof(path), "%s/link", shelf->folder);
+    assert_int_equal(symlink(outside, path), 0);
     assert_int_equal(statedir_prepare(&dir, OTHER_UID, OTHER_UID, &shelf->log), 0);
     assert_int_equal(stat(shelf->folder, &status), 0);
     assert_int_equal(status.st_uid, OTHER_UID);
+    path_of(shelf, path);
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_uid, OTHER_UID);
+    assert_int_equal(stat(outside, &status), 0);
+    assert_int_equal(status.st_uid, 0);
+    /* But nothing of a folder that is that user's already: it might have linked to it. */
+    assert_int_equal(chown(path, 0, 0), 0);
+    assert_int_equal(statedir_prepare(&dir, OTHER_UID, OTHER_UID, &shelf->log), 0);
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_uid, 0);
     assert_int_equal(chown(shelf->folder, OTHER_UID + 1, 0), 0);
     assert_int_equal(statedir_prepare(&dir, OTHER_UID, OTHER_UID, &shelf->log), -EPERM);
     assert_int_equal(chown(shelf->folder, 0, 0), 0);
