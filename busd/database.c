@@ -52,9 +52,25 @@ static const char *const statement_texts[DATABASE_STATEMENTS] = {
 
 /* --------------------------------------------------------------- errors */
 
+/* What the kernel has said about writing: the log's file knows that, or the database's, but
+ * by now errno may be about something else. */
+static int write_errno(const struct sqlite *sqlite, sqlite3 *handle)
+{
+    sqlite3_file *log = NULL;
+    int error = 0;
+
+    sqlite->file_control(handle, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+    if (log && log->pMethods)
+        log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &error);
+    if (error == 0)
+        sqlite->file_control(handle, "main", SQLITE_FCNTL_LAST_ERRNO, &error);
+    return error;
+}
+
 static int errno_of(const struct sqlite *sqlite, sqlite3 *handle, int code)
 {
-    int error = sqlite->system_errno(handle);
+    int error = code == SQLITE_IOERR_WRITE ? write_errno(sqlite, handle)
+                                           : sqlite->system_errno(handle);
 
     switch (code & 0xff) {
     case SQLITE_CORRUPT:
@@ -193,6 +209,9 @@ static int settle(struct database *database)
  * source of random numbers. */
 static int exercise(struct database *database)
 {
+    char random;
+
+    database->sqlite->randomness(sizeof(random), &random);
     return execute(database, "PRAGMA user_version=" TEXT_OF(VERSION));
 }
 

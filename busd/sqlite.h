@@ -31,6 +31,7 @@
     X(finalize)                                                                                    \
     X(open_v2)                                                                                     \
     X(prepare_v2)                                                                                  \
+    X(randomness)                                                                                  \
     X(reset)                                                                                       \
     X(step)                                                                                        \
     X(system_errno)                                                                                \

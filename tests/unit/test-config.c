@@ -112,6 +112,8 @@ static const struct {
     {"{'limits':{},\n 'limits':{}}", "2:9: duplicate object key near '\"limits\"'"},
     {"{'policy':[{'allow':'own',\n'allow':'own'}]}", "2:7: duplicate object key near '\"allow\"'"},
     {"{'polcy':[]}", "1:2: there is no key 'polcy': there are limits, listeners, policy and state"},
+    {"{'state':7}", "1:2: state: it must be the absolute path of a folder"},
+    {"{\n 'state':'here'}", "2:2: state: it must be the absolute path of a folder"},
     {"{'limits':[]}", "1:2: limits: it must be an object"},
     {"{'limits':{'connections':'many'}}", "1:12: limit 'connections': it must be an integer"},
     {"{'limits':{'connections':-1}}", "1:12: limit 'connections': it must be an integer"},
