@@ -14,12 +14,13 @@ const char *audience_check(struct span pattern)
     return NULL;
 }
 
-int audience_count(struct hub *hub, struct span topic, size_t *ret_count)
+/* How many connections would get an event of the topic. 0 or -ENOMEM. */
+static int count(struct hub *hub, struct span topic, size_t *ret_count)
 {
     struct route *route = deliver_route(hub, topic);
     uint64_t mark = topics_new_mark(&hub->topics);
     struct policy_verdict verdict;
-    size_t count = 0;
+    size_t found = 0;
 
     if (!route)
         return -ENOMEM;
@@ -32,9 +33,9 @@ int audience_count(struct hub *hub, struct span topic, size_t *ret_count)
             (entry->ask && !access_subscribe(peer, topic, &verdict)))
             continue;
         entry->subscriber->mark = mark;
-        count++;
+        found++;
     }
-    *ret_count = count;
+    *ret_count = found;
     return 0;
 }
 
@@ -46,19 +47,19 @@ void audience_write(struct text *text, size_t count)
 static void tell(struct hub *hub, struct presence_watch *watch)
 {
     CLEANUP(text_deinit) struct text body = TEXT_INIT;
-    size_t count;
+    size_t now;
 
     list_remove(&watch->link);
-    int r = audience_count(hub, watch->entry.topic, &count);
-    if (r == 0 && count == watch->told)
+    int r = count(hub, watch->entry.topic, &now);
+    if (r == 0 && now == watch->told)
         return;
     if (r == 0)
-        audience_write(&body, count);
+        audience_write(&body, now);
     if (r < 0 || body.failed) {
         announce_lost(hub, presence_topic(watch));
         return;
     }
-    watch->told = count;
+    watch->told = now;
     announce(hub, presence_topic(watch), text_span(&body));
 }
 
@@ -67,21 +68,29 @@ static bool is_watch(struct span pattern)
     return presence_part(pattern).size > 0;
 }
 
+int audience_ask(struct hub *hub, struct span topic, size_t *ret_count)
+{
+    struct presence_watch *watch = presence_find(&hub->presence, topic);
+
+    if (!watch)
+        return count(hub, presence_part(topic), ret_count);
+    if (!list_is_empty(&watch->link))
+        tell(hub, watch);
+    *ret_count = watch->told;
+    return 0;
+}
+
 /* One who watches a topic more. Those before hear of what has changed until now, so that
  * this one is not told twice what it finds. */
 static int begin_watch(struct hub *hub, struct span pattern)
 {
-    struct presence_watch *watch = presence_find(&hub->presence, pattern);
+    size_t now;
 
-    if (watch && !list_is_empty(&watch->link))
-        tell(hub, watch);
-    int r = presence_watch(&hub->presence, pattern);
-    if (r < 0 || watch)
-        return r;
-    watch = presence_find(&hub->presence, pattern);
-    r = audience_count(hub, watch->entry.topic, &watch->told);
-    if (r < 0)
-        presence_unwatch(&hub->presence, pattern);
+    int r = audience_ask(hub, pattern, &now);
+    if (r == 0)
+        r = presence_watch(&hub->presence, pattern);
+    if (r == 0)
+        presence_find(&hub->presence, pattern)->told = now;
     return r;
 }
 

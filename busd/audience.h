@@ -23,8 +23,8 @@ void audience_leave(struct hub *hub, struct subscription *subscription);
  * gives by name. */
 void audience_name_changed(struct hub *hub, const struct name_change *change);
 
-/* How many connections would get an event of the topic. 0 or -ENOMEM. */
-int audience_count(struct hub *hub, struct span topic, size_t *ret_count);
+/* The value of bus.subscribers.<topic>; its watchers know it, too, by then. 0 or -ENOMEM. */
+int audience_ask(struct hub *hub, struct span topic, size_t *ret_count);
 
 /* {"count":3}. Appended to `text`. */
 void audience_write(struct text *text, size_t count);

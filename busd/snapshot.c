@@ -60,12 +60,12 @@ static void visit_peer(struct snapshot *snapshot, const struct peer *peer)
         visit_text(snapshot, text_span(&topic), &body);
 }
 
-static void visit_watch(struct snapshot *snapshot, const struct presence_watch *watch)
+static void visit_audience(struct snapshot *snapshot, struct span topic, size_t count)
 {
     CLEANUP(text_deinit) struct text body = TEXT_INIT;
 
-    audience_write(&body, watch->told);
-    visit_text(snapshot, presence_topic(watch), &body);
+    audience_write(&body, count);
+    visit_text(snapshot, topic, &body);
 }
 
 static void visit_all(struct snapshot *snapshot)
@@ -80,8 +80,10 @@ static void visit_all(struct snapshot *snapshot)
         if (peer->welcome)
             visit_peer(snapshot, peer);
     }
-    LIST_FOREACH (node, &hub->presence.topics.order)
-        visit_watch(snapshot, LIST_ENTRY(node, struct presence_watch, entry.order));
+    LIST_FOREACH (node, &hub->presence.topics.order) {
+        struct presence_watch *watch = LIST_ENTRY(node, struct presence_watch, entry.order);
+        visit_audience(snapshot, presence_topic(watch), watch->told);
+    }
 }
 
 static struct span behind(struct span text, size_t prefix)
@@ -102,9 +104,11 @@ static void visit_broker(struct snapshot *snapshot)
         if (name)
             visit_name(snapshot, name);
     } else if (presence_part(pattern).size > 0) {
-        struct presence_watch *watch = presence_find(&hub->presence, pattern);
-        if (watch)
-            visit_watch(snapshot, watch);
+        size_t count;
+        if (audience_ask(hub, pattern, &count) < 0)
+            snapshot->failed = true;
+        else
+            visit_audience(snapshot, pattern, count);
     } else if (span_starts_with(pattern, SPAN(PEER_TOPIC))) {
         char unique[GRAMMAR_NAME_MAX + 1] = ":";
         struct span number = behind(pattern, sizeof(PEER_TOPIC) - 1);

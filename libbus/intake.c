@@ -71,9 +71,8 @@ static void intake(struct bus *bus, struct bus_message *message)
         bus_message_unref(message);
         return;
     }
-    if (envelope->retained)
-        subscriptions_claim(bus, message);
-    client_queue(bus, message);
+    if (!envelope->retained || !subscriptions_claim(bus, message))
+        client_queue(bus, message);
 }
 
 void client_queue(struct bus *bus, struct bus_message *message)

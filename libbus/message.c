@@ -255,6 +255,16 @@ bool bus_message_is_retained(const struct bus_message *message)
     return message->envelope.retained;
 }
 
+enum bus_retain bus_message_retain(const struct bus_message *message)
+{
+    struct span level = message->envelope.retain;
+    unsigned i = BUS_RETAIN_DISK;
+
+    while (i > BUS_RETAIN_NO && !(level.data && span_is(level, retain_names[i])))
+        i--;
+    return (enum bus_retain)i;
+}
+
 bool bus_message_no_reply(const struct bus_message *message)
 {
     return message->envelope.no_reply;

@@ -99,6 +99,9 @@ void message_outgoing(struct bus_message *message, struct outgoing *ret_outgoing
 /* Marks it as sent: its fds are no longer its own. */
 void message_sent(struct bus_message *message);
 
+/* The levels of enum bus_retain by their names; NULL for none. */
+extern const char *const retain_names[BUS_RETAIN_DISK + 1];
+
 /* Whether a program may use the key for itself: it is none of the protocol's, and
  * can stand in a message. */
 bool header_is_free(const char *key);

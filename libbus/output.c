@@ -219,6 +219,9 @@ static int append_keys(struct output *output, const struct outgoing *message)
     p = put_string(p, SPAN(",\"path\":\""), message->path);
     p = put_string(p, SPAN(",\"topic\":\""), message->topic);
     p = put_string(p, SPAN(",\"error\":\""), message->error);
+    p = put_string(p, SPAN(",\"retain\":\""), message->retain);
+    if (message->ttl)
+        p = put_number(put(p, SPAN(",\"ttl\":")), message->ttl);
     if (message->no_reply)
         p = put(p, SPAN(",\"no_reply\":true"));
     if (message->has_timeout)

@@ -42,11 +42,13 @@ struct outgoing {
     struct span path;
     struct span topic;
     struct span error;
+    struct span retain;
     struct span message;        /* plain text; becomes a JSON string here */
     struct span body;           /* JSON text */
     const json_t *tree;         /* the body, if there is no text */
     const struct list *headers; /* struct header; NULL: none */
     uint64_t id;                /* 0: none */
+    uint64_t ttl;               /* 0: none */
     uint64_t timeout;           /* only if has_timeout */
     bool has_timeout;
     bool no_reply;

@@ -440,16 +440,21 @@ int bus_subscribe_async(struct bus *bus, const char *pattern, const char *sender
     return bus_subscribe_with_async(bus, pattern, &options, handler, userdata, ret_slot);
 }
 
-void subscriptions_claim(struct bus *bus, struct bus_message *event)
+bool subscriptions_claim(struct bus *bus, struct bus_message *event)
 {
     struct list *first = list_first(&bus->subscriptions.snapshots);
 
     if (!first)
-        return;
+        return false;
     struct subscription *subscription = LIST_ENTRY(first, struct subscription, snapshot);
-    event->target = slot_ref(&subscription->slot);
+    bool taken = subscription->claim && subscription->slot.bus;
+    if (taken)
+        subscription->claim(subscription, event);
+    else
+        event->target = slot_ref(&subscription->slot);
     if (--subscription->snapshot_left == 0)
         snapshot_end(subscription);
+    return taken;
 }
 
 static bool is_from(const struct subscription *subscription, const struct bus_message *event)

@@ -56,6 +56,9 @@ struct subscription {
     enum bus_retained retained;
     uint64_t values_left; /* last values whose handler has not been called yet */
     struct bus_message *refusal;
+    /* For whoever waits for its last values: takes one as it is read. NULL: they go to the
+     * handler. */
+    void (*claim)(struct subscription *subscription, struct bus_message *value);
 };
 
 /* Who owns a name, as far as dispatched messages say. */
@@ -95,8 +98,9 @@ int subscription_wait(struct bus *bus, struct subscription *subscription, struct
 /* Ends it and tells its handler why. */
 void subscription_refuse(struct subscription *subscription, struct bus_message *why);
 
-/* At reading: gives a last value to the subscription whose turn it is. */
-void subscriptions_claim(struct bus *bus, struct bus_message *event);
+/* At reading: gives a last value to the subscription whose turn it is. True if that has
+ * taken it. */
+bool subscriptions_claim(struct bus *bus, struct bus_message *event);
 
 /* At dispatch: runs the handlers. */
 void subscriptions_deliver(struct bus *bus, struct bus_message *event);

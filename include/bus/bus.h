@@ -123,6 +123,10 @@ typedef int (*bus_call_handler)(struct bus_message *call, void *userdata);
 typedef void (*bus_name_handler)(struct bus *bus, const char *name, const char *owner,
                                  void *userdata);
 
+/* So many connections listen to `topic` now. */
+typedef void (*bus_count_handler)(struct bus *bus, const char *topic, uint64_t count,
+                                  void *userdata);
+
 /* Something about the connection as a whole, see the function that sets it. */
 typedef void (*bus_handler)(struct bus *bus, void *userdata);
 
@@ -261,6 +265,23 @@ BUS_PUBLIC int bus_message_set_timeout(struct bus_message *message, uint64_t tim
 /* Events: for this connection alone, subscribed or not. */
 BUS_PUBLIC int bus_message_set_to(struct bus_message *message, const char *to);
 
+/* Events: the body becomes the topic's last value, which whoever subscribes later gets
+ * first. A null body ends the value there was. It stays until … */
+enum bus_retain {
+    BUS_RETAIN_NO = 0,
+    BUS_RETAIN_CONNECTION = 1, /* … its publisher disconnects */
+    BUS_RETAIN_BUS = 2,        /* … the bus ends */
+    BUS_RETAIN_DISK = 3        /* … somebody ends it */
+};
+
+/* … or is over, `ttl_ms` after it was published (1 to 2^53-1; only with a value that is
+ * retained). Then a null event says so. Neither goes with bus_message_set_to() or with
+ * file descriptors: the bus refuses that with bus.InvalidMessage, and with
+ * bus.LimitExceeded what is more than one may have retained. Both return -EINVAL for
+ * another type of message or a value that is none. */
+BUS_PUBLIC int bus_message_set_retain(struct bus_message *message, enum bus_retain level);
+BUS_PUBLIC int bus_message_set_ttl(struct bus_message *message, uint64_t ttl_ms);
+
 /* Any other top-level key, passed on untouched by the bus (tracing headers and the
  * like). `value` is JSON text. -EINVAL: a key of the protocol, or one with a quote,
  * a backslash or a control character; -EBADMSG: not a JSON value. */
@@ -306,6 +327,9 @@ BUS_PUBLIC uint64_t bus_message_timeout(const struct bus_message *message);
 
 /* True for a last value delivered because of a subscription, not of a change. */
 BUS_PUBLIC bool bus_message_is_retained(const struct bus_message *message);
+
+/* How long the event's body stays its topic's last value. */
+BUS_PUBLIC enum bus_retain bus_message_retain(const struct bus_message *message);
 
 /* True for a call whose caller wants no answer. */
 BUS_PUBLIC bool bus_message_no_reply(const struct bus_message *message);
@@ -387,6 +411,19 @@ BUS_PUBLIC int bus_subscribe_with_async(struct bus *bus, const char *pattern,
                                         const struct bus_subscription_options *options,
                                         bus_message_handler handler, void *userdata,
                                         struct bus_slot **ret_slot);
+
+/* The last value of a topic, without subscribing. Waits for it. 1 with *ret_value, which the
+ * caller owns; 0: it has none; or a negative errno with *error (may be NULL) filled. For
+ * those that match a pattern: bus_subscribe_with() and BUS_RETAINED_ONLY. */
+BUS_PUBLIC int bus_get_retained(struct bus *bus, const char *topic, struct bus_error *error,
+                                struct bus_message **ret_value);
+
+/* Tells how many connections would get an event of the topic, now and each time that this
+ * is another number: for publishers that can sleep while it is 0. The topic has at most
+ * 239 bytes. */
+BUS_PUBLIC int bus_watch_subscribers(struct bus *bus, const char *topic, bus_count_handler handler,
+                                     void *userdata, struct bus_slot **ret_slot,
+                                     struct bus_error *error);
 
 /* Cancels a registration: its handler is not called again. NULL is let pass.
  * Returns NULL. */

@@ -137,7 +137,7 @@ static void test_stats(struct session *session)
 
     client_ask(a, "Stats", "{}",
                "{'id':'*','version':'" BUSD_VERSION "','uptime':'*','connections':2,'names':1,"
-               "'subscriptions':2,'calls':1,'monitors':1,"
+               "'subscriptions':2,'calls':1,'monitors':1,'retained':{'topics':0,'bytes':0},"
                "'messages':{'received':9,'delivered':'*','dropped':0,'invalid':1},"
                "'bytes':{'received':'*','sent':'*','queued':'*'}}");
     CLEANUP(cleanup_free)
@@ -146,6 +146,7 @@ static void test_stats(struct session *session)
         "{'name':'$B','uid':%u,'pid':%d,'connected':'*','names':['org.example.B'],"
         "'subscriptions':[{'subscription':1,'topic':'a.*'},"
         "{'subscription':2,'topic':'b','sender':'$A'}],'calls':{'made':0,'received':1},"
+        "'retained':{'topics':0,'bytes':0},"
         "'messages':{'received':4,'delivered':9,'dropped':0,'invalid':0},"
         "'bytes':{'received':'*','sent':'*','queued':0},'monitor':true}",
         getuid(), getpid());
@@ -236,6 +237,13 @@ static void test_wrong_arguments(struct session *session)
         {"Subscribe", "{'topic':'t\\u0000'}"},
         {"Subscribe", "{'topic':'t','topic':'u'}"},
         {"Subscribe", "{'sender':'$A'}"},
+        {"Subscribe", "{'topic':'t','retained':'yes'}"},
+        {"Subscribe", "{'topic':'t','retained':null}"},
+        {"Subscribe", "{'topic':'t','retained':1}"},
+        {"Subscribe", "{'topic':'bus.subscribers.#'}"},
+        {"Subscribe", "{'topic':'bus.subscribers.a.*'}"},
+        {"Retained", "{}"},
+        {"Retained", "{'topic':'a..b'}"},
         {"Subscribe", "{'topic':'t','sender':'x'}"},
         {"Subscribe", "{'topic':'t','sender':':0'}"},
         {"Subscribe", "{'topic':'t','sender':7}"},

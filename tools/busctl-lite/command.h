@@ -32,6 +32,8 @@ extern const struct command command_status;
 extern const struct command command_call;
 extern const struct command command_publish;
 extern const struct command command_subscribe;
+extern const struct command command_get;
+extern const struct command command_set;
 extern const struct command command_monitor;
 extern const struct command command_wait;
 extern const struct command command_serve;

@@ -16,6 +16,8 @@
 struct publisher {
     struct loop loop;
     const char *topic;
+    enum bus_retain retain;
+    uint64_t ttl; /* milliseconds; 0: none */
     struct lines lines;
     int refused; /* the status of the first refusal */
 };
@@ -43,6 +45,24 @@ static void on_error(struct bus *bus, const struct bus_error *error, void *userd
         return;
     publisher->refused = report_error(publisher->loop.cli, publisher->topic, error, -EREMOTEIO);
     loop_end(&publisher->loop, publisher->refused);
+}
+
+/* Sends one body: 0 or -errno. */
+static int send_event(const struct publisher *publisher, const char *body, size_t size)
+{
+    CLEANUP(owned_message) struct bus_message *event = NULL;
+    int r;
+
+    if (publisher->retain == BUS_RETAIN_NO)
+        return bus_publish_text(publisher->loop.bus, publisher->topic, body, size);
+    r = bus_message_new_event(publisher->loop.bus, publisher->topic, &event);
+    if (r == 0)
+        r = bus_message_set_retain(event, publisher->retain);
+    if (r == 0 && publisher->ttl > 0)
+        r = bus_message_set_ttl(event, publisher->ttl);
+    if (r == 0)
+        r = bus_message_set_body_text(event, body, size);
+    return r == 0 ? bus_send(event) : r;
 }
 
 static int report_line(const struct publisher *publisher, const char *line, size_t size)
@@ -75,7 +95,7 @@ static void publish_lines(struct publisher *publisher)
         int r = 0;
 
         if (!is_blank(line, size))
-            r = bus_publish_text(publisher->loop.bus, publisher->topic, line, size);
+            r = send_event(publisher, line, size);
         if (r == -EAGAIN) {
             publisher->loop.fd = -1;
             return;
@@ -148,9 +168,33 @@ static int publish_stdin(struct publisher *publisher)
 
 static int publish_one(struct publisher *publisher, const char *body, size_t size)
 {
-    int r = bus_publish_text(publisher->loop.bus, publisher->topic, body, size);
+    int r = send_event(publisher, body, size);
 
     return r < 0 ? report_unsent(publisher, r) : confirm(publisher);
+}
+
+static int read_retain(const struct cli *cli, const struct arguments *arguments,
+                       struct publisher *publisher)
+{
+    static const char *const levels[] = {"no", "connection", "bus", "disk"};
+    const char *level = arguments_value(arguments, "retain");
+    const char *ttl = arguments_value(arguments, "ttl");
+    size_t i = 0;
+
+    while (level && i < ARRAY_SIZE(levels) && strcmp(levels[i], level) != 0)
+        i++;
+    if (i == ARRAY_SIZE(levels))
+        return report_usage(cli->verb, "--retain '%s': it must be no, connection, bus or disk",
+                            level);
+    publisher->retain = (enum bus_retain)i;
+    if (!ttl)
+        return STATUS_OK;
+    if (i == 0)
+        return report_usage(cli->verb, "--ttl is for values that are kept: it needs --retain");
+    int r = cli_seconds(cli->verb, "ttl", ttl, "", &publisher->ttl);
+    if (!r && publisher->ttl == 0)
+        r = report_usage(cli->verb, "--ttl 0: a value that is over at once is none");
+    return r;
 }
 
 static int run(struct cli *cli, const struct arguments *arguments)
@@ -165,6 +209,8 @@ static int run(struct cli *cli, const struct arguments *arguments)
         return report_usage(cli->verb, "with --lines the bodies come from stdin: '%s' is too much",
                             arguments->operands[1]);
     r = check_topic(cli->verb, publisher.topic);
+    if (!r)
+        r = read_retain(cli, arguments, &publisher);
     if (!r && !lines)
         r = body_from_operands(cli->verb, arguments->operands + 1, arguments->operand_count - 1,
                                &body, &size);
@@ -186,13 +232,19 @@ const struct command command_publish = {
     .help = "Publishes an event and makes sure that the bus has taken it. For the forms of\n"
             "BODY see 'help body'.\n"
             "\n"
-            "  --lines   each line of stdin is the body of an event; blank lines are\n"
-            "            passed over, the first line that is not JSON ends it\n"
+            "  --lines          each line of stdin is the body of an event; blank lines are\n"
+            "                   passed over, the first line that is not JSON ends it\n"
+            "  --retain LEVEL   keep the body as the topic's last value, for whoever comes\n"
+            "                   later: as long as this connection lives, as long as the bus\n"
+            "                   does, or for ever (connection, bus, disk); null ends it\n"
+            "  --ttl SEC        but not longer than that\n"
             "\n"
             "Examples:\n"
             "  busctl-lite publish org.example.lamp.on level:=80 room=kitchen\n"
             "  seq 1000 | busctl-lite publish org.example.count --lines\n",
-    .options = (const struct option_row[]){{"lines", NULL}, {NULL, NULL}},
+    .options =
+        (const struct option_row[]){
+            {"lines", NULL}, {"retain", "LEVEL"}, {"ttl", "SEC"}, {NULL, NULL}},
     .operands_min = 1,
     .operands_max = SIZE_MAX,
     .run = run,
