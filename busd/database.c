@@ -43,8 +43,8 @@ static const char layout[] = "BEGIN IMMEDIATE;" TABLE ";" INDEX ";PRAGMA applica
 
 static const char *const statement_texts[DATABASE_STATEMENTS] = {
     [DATABASE_BEGIN] = "BEGIN IMMEDIATE",
-    [DATABASE_PUT] = "INSERT INTO retained(topic,value,uid,expiry,guarded) VALUES(?1,?2,?3,?4,?5)"
-                     " ON CONFLICT(topic) DO UPDATE SET value=?2,uid=?3,expiry=?4,guarded=?5",
+    [DATABASE_PUT] = ("INSERT INTO retained(topic,value,uid,expiry,guarded) VALUES(?1,?2,?3,?4,?5)"
+                      " ON CONFLICT(topic) DO UPDATE SET value=?2,uid=?3,expiry=?4,guarded=?5"),
     [DATABASE_REMOVE] = "DELETE FROM retained WHERE topic=?1",
     [DATABASE_PURGE] = "DELETE FROM retained WHERE expiry>0 AND expiry<=?1",
     [DATABASE_COMMIT] = "COMMIT",
@@ -69,8 +69,8 @@ static int write_errno(const struct sqlite *sqlite, sqlite3 *handle)
 
 static int errno_of(const struct sqlite *sqlite, sqlite3 *handle, int code)
 {
-    int error = code == SQLITE_IOERR_WRITE ? write_errno(sqlite, handle)
-                                           : sqlite->system_errno(handle);
+    int error =
+        code == SQLITE_IOERR_WRITE ? write_errno(sqlite, handle) : sqlite->system_errno(handle);
 
     switch (code & 0xff) {
     case SQLITE_CORRUPT:

@@ -11,10 +11,14 @@
 #include "tests/support/process.h"
 #include "tests/support/transcript.h"
 
+/* There is no disk here: what is for it is kept, and the publisher told. */
 static void set(struct client *client, const char *topic, const char *level, int body)
 {
     client_send(client, "{'type':'event','topic':'%s','retain':'%s','body':%d}", topic, level,
                 body);
+    if (strcmp(level, "disk") == 0)
+        client_expect_complaint(client, "bus.StorageFailed", "{'type':'event','topic':'%s'}",
+                                topic);
 }
 
 static void clear(struct client *client, const char *topic)
@@ -120,7 +124,7 @@ static void test_clear(struct session *session)
     look(b, "#", 0);
     client_ask(b, "Stats", "{'name':'$A'}",
                "{'name':'$A','uid':'*','pid':'*','connected':'*','names':[],'subscriptions':[],"
-               "'calls':'*','retained':{'topics':0,'bytes':0},'messages':'*','bytes':'*',"
+               "'calls':'*','receipts':0,'retained':{'topics':0,'bytes':0},'messages':'*','bytes':'*',"
                "'monitor':false}");
 }
 
@@ -308,6 +312,7 @@ static void test_ttl(struct session *session)
     client_send(c, "{'type':'event','topic':'t.c','retain':'disk','ttl':1,'body':5}");
     client_expect(b, "{'sender':'$C','type':'event','topic':'t.c','retain':'disk','ttl':1,"
                      "'body':5}");
+    client_expect_complaint(c, "bus.StorageFailed", "{'type':'event','topic':'t.c'}");
     expect_end(b, "$C", "t.c");
 }
 
@@ -467,7 +472,7 @@ static void test_too_much(struct session *session)
     client_ask_error(b, "Subscribe", "{'topic':'#','retained':'only'}", "bus.LimitExceeded");
     client_ask(b, "Stats", "{'name':'$B'}",
                "{'name':'$B','uid':'*','pid':'*','connected':'*','names':[],'subscriptions':[],"
-               "'calls':'*','retained':'*','messages':'*','bytes':'*','monitor':false}");
+               "'calls':'*','receipts':0,'retained':'*','messages':'*','bytes':'*','monitor':false}");
     client_ask(b, "Subscribe", "{'topic':'t.#','retained':false}",
                "{'subscription':2,'retained':0}");
     client_ask(b, "Subscribe", "{'topic':'t.3'}", "{'subscription':3,'retained':1}");
