@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -170,6 +171,22 @@ static int damaged(struct database *database, const char *why)
     return -EBADMSG;
 }
 
+/* What the check has found. A page that could not be read, for want of memory or because the
+ * disk says so, is not a damaged one: it may be all right the next time. */
+static int judge(struct database *database, const char *finding)
+{
+    static const char unread[] = "error code=";
+    const char *found = strstr(finding, unread);
+    long code = found ? strtol(found + sizeof(unread) - 1, NULL, 10) : SQLITE_CORRUPT;
+    bool scarce = (code & 0xff) == SQLITE_NOMEM || code == SQLITE_IOERR_NOMEM;
+
+    if (!scarce && (code & 0xff) != SQLITE_IOERR)
+        return damaged(database, finding);
+    snprintf(database->reason, sizeof(database->reason), "cannot read " DATABASE_NAME ": %s",
+             finding);
+    return scarce ? -ENOMEM : -EIO;
+}
+
 /* That it is ours and whole, or new. */
 static int check(struct database *database)
 {
@@ -189,9 +206,7 @@ static int check(struct database *database)
     if (strcmp(found, expected) != 0)
         return damaged(database, "it has another layout than this busd's");
     r = query(database, "PRAGMA quick_check(1)", found, sizeof(found));
-    if (r == 0 && strcmp(found, "ok") != 0)
-        r = damaged(database, found);
-    return r;
+    return r == 0 && strcmp(found, "ok") != 0 ? judge(database, found) : r;
 }
 
 static int settle(struct database *database)

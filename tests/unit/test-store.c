@@ -267,6 +267,44 @@ static void test_many(void **state)
     free(value);
 }
 
+/* ---------------------------------------------------------------- memory */
+
+/* SQLite without memory, from too little for anything on: what is acknowledged is there, and
+ * all is well again when there is enough. */
+static void test_no_memory(void **state)
+{
+    struct shelf *shelf = *state;
+    struct shelf_ticket large, small;
+    char value[20001], number[16], expected[64];
+    unsigned kept = 0, failed = 0;
+
+    memset(value, 'v', sizeof(value) - 1);
+    value[20000] = '\0';
+    assert_int_equal(shelf_open(shelf), 0);
+    shelf_keep(shelf, "kept", "0");
+    for (unsigned i = 1; i <= 60; i++) {
+        shelf_close(shelf);
+        sqlite3_hard_heap_limit64(4096 * i);
+        assert_int_equal(shelf_open(shelf), 0);
+        snprintf(number, sizeof(number), "%u", i);
+        assert_int_equal(shelf_put(shelf, "kept", number, &small), 0);
+        assert_int_equal(shelf_put(shelf, "large", value, &large), 0);
+        shelf_settle(shelf);
+        assert_true(small.done && large.done);
+        CHECK(small.error == 0 || small.error == -ENOMEM, "%s", strerror(-small.error));
+        kept = small.error == 0 ? i : kept;
+        failed += small.error != 0;
+        shelf_close(shelf);
+        sqlite3_hard_heap_limit64(0);
+        assert_int_equal(shelf_open(shelf), 0);
+        shelf_keep(shelf, "large", NULL);
+        snprintf(expected, sizeof(expected), "kept=%u", kept);
+        shelf_expect_all(shelf, expected);
+    }
+    CHECK(failed > 3 && failed < 57, "%u of 60 failed", failed);
+    assert_int_equal(shelf_files(shelf, DATABASE_NAME ".damaged"), 0);
+}
+
 /* ---------------------------------------------------------------- damage */
 
 static void break_with_text(const char *path)
@@ -593,6 +631,7 @@ int main(void)
         SHELF_TEST(test_expiry),
         SHELF_TEST(test_end),
         SHELF_TEST(test_many),
+        SHELF_TEST(test_no_memory),
         SHELF_TEST(test_damage),
         SHELF_TEST(test_no_damage),
         SHELF_TEST(test_folder),
