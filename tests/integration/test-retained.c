@@ -122,10 +122,11 @@ static void test_clear(struct session *session)
     client_expect(b, "{'sender':'$A','type':'event','topic':'never.there','retain':'bus',"
                      "'body':null}");
     look(b, "#", 0);
-    client_ask(b, "Stats", "{'name':'$A'}",
-               "{'name':'$A','uid':'*','pid':'*','connected':'*','names':[],'subscriptions':[],"
-               "'calls':'*','receipts':0,'retained':{'topics':0,'bytes':0},'messages':'*','bytes':'*',"
-               "'monitor':false}");
+    client_ask(
+        b, "Stats", "{'name':'$A'}",
+        "{'name':'$A','uid':'*','pid':'*','connected':'*','names':[],'subscriptions':[],"
+        "'calls':'*','receipts':0,'retained':{'topics':0,'bytes':0},'messages':'*','bytes':'*',"
+        "'monitor':false}");
 }
 
 static void test_patterns(struct session *session)
@@ -470,9 +471,10 @@ static void test_too_much(struct session *session)
     client_ask(a, "Ping", "{}", "{}");
     client_ask_error(b, "Subscribe", "{'topic':'t.#'}", "bus.LimitExceeded");
     client_ask_error(b, "Subscribe", "{'topic':'#','retained':'only'}", "bus.LimitExceeded");
-    client_ask(b, "Stats", "{'name':'$B'}",
-               "{'name':'$B','uid':'*','pid':'*','connected':'*','names':[],'subscriptions':[],"
-               "'calls':'*','receipts':0,'retained':'*','messages':'*','bytes':'*','monitor':false}");
+    client_ask(
+        b, "Stats", "{'name':'$B'}",
+        "{'name':'$B','uid':'*','pid':'*','connected':'*','names':[],'subscriptions':[],"
+        "'calls':'*','receipts':0,'retained':'*','messages':'*','bytes':'*','monitor':false}");
     client_ask(b, "Subscribe", "{'topic':'t.#','retained':false}",
                "{'subscription':2,'retained':0}");
     client_ask(b, "Subscribe", "{'topic':'t.3'}", "{'subscription':3,'retained':1}");
