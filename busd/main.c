@@ -304,6 +304,17 @@ static bool open_endpoints(const struct options *options, const struct config *c
     return true;
 }
 
+static bool prepare_state(const struct options *options, const struct config *config,
+                          struct log *log, struct statedir *dir)
+{
+    uid_t user = options->user.name ? options->user.uid : (uid_t)-1;
+
+    if (statedir_init(dir, config->state, !config->state_named) == 0)
+        return statedir_prepare(dir, user, options->user.gid, log) == 0;
+    log_write(log, LOG_LEVEL_ERROR, "cannot start: %s", strerror(ENOMEM));
+    return false;
+}
+
 /* With write(2) alone: stdio makes system calls of its own, which the sandbox may not
  * know. */
 static bool print_address(const struct options *options, const char *address)
@@ -373,7 +384,6 @@ static bool serve(struct broker *broker, const struct options *options, struct s
  * credentials. */
 static int run(const struct options *options, struct config *config, struct log *log)
 {
-    uid_t user = options->user.name ? options->user.uid : (uid_t)-1;
     CLEANUP(statedir_deinit) struct statedir dir = STATEDIR_NONE;
     size_t count = config->listener_count;
     /* A thread that the disk does not let go may look at it to the very end. */
@@ -385,8 +395,7 @@ static int run(const struct options *options, struct config *config, struct log 
     bool opened = endpoints && open_endpoints(options, config, log, endpoints);
     if (opened)
         privileges_raise_file_limit(log);
-    if (!opened || statedir_init(&dir, config->state, !config->state_named) < 0 ||
-        statedir_prepare(&dir, user, options->user.gid, log) < 0 || !give_up_rights(options, log)) {
+    if (!opened || !prepare_state(options, config, log, &dir) || !give_up_rights(options, log)) {
         if (opened)
             close_endpoints(endpoints, count);
         config_deinit(config);
