@@ -168,10 +168,20 @@ EXPORT int unlink(const char *path)
 /* A folder of its own for the disk; the store's files are on it from now on. */
 static void insert_disk(const struct shelf *shelf)
 {
-    memset(&disk, 0, sizeof(disk));
     snprintf(disk.mirror, sizeof(disk.mirror), "%s/disk", shelf->above);
     assert_int_equal(mkdir(disk.mirror, 0700), 0);
     disk.folder = shelf->folder;
+}
+
+static int teardown(void **state)
+{
+    int r = shelf_teardown(state);
+
+    for (size_t i = 0; i < FILES; i++)
+        for (struct deed *deed; (deed = disk.files[i].first); free(deed))
+            disk.files[i].first = deed->next;
+    memset(&disk, 0, sizeof(disk));
+    return r;
 }
 
 /* ------------------------------------------------------------------ view */
@@ -359,7 +369,6 @@ static void test_one_too_large(void **state)
     struct rlimit limit, before;
 
     memset(large, 'x', 64u << 20);
-    disk.folder = NULL;
     assert_int_equal(shelf_open(shelf), 0);
     shelf_keep(shelf, "a", "0");
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
@@ -376,7 +385,7 @@ static void test_one_too_large(void **state)
     shelf_expect_all(shelf, "a=1 b=1 c=1 e=1");
 }
 
-#define SHELF_TEST(test) cmocka_unit_test_setup_teardown(test, shelf_setup, shelf_teardown)
+#define SHELF_TEST(test) cmocka_unit_test_setup_teardown(test, shelf_setup, teardown)
 
 int main(void)
 {
