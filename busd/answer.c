@@ -229,7 +229,7 @@ void answer_refused(struct hub *hub, struct peer *receiver, const struct piece *
     struct peer *sender = hub_find_peer(hub, envelope.sender);
     switch (envelope.type) {
     case MESSAGE_EVENT:
-        deliver_lost(hub, receiver, envelope.topic);
+        deliver_refused(hub, receiver, envelope.topic);
         break;
     case MESSAGE_CALL: {
         struct call *call = sender ? calls_find(&hub->calls, &sender->calls, envelope.id) : NULL;

@@ -18,14 +18,21 @@ enum arg_kind {
     KIND_IDS,
     KIND_BOOLEAN,
     KIND_RETAINED, /* true, false or "only" */
+    KIND_OVERFLOW,
 };
 
 static const char *const kind_names[] = {
-    [KIND_METHOD] = "method",           [KIND_WORD] = "string",
-    [KIND_ID] = "user or group number", [KIND_IDS] = "array of group numbers",
-    [KIND_DESTINATION] = "name",        [KIND_PATTERN] = "pattern",
-    [KIND_TYPE] = "message type",       [KIND_INTEGER] = "integer",
-    [KIND_BOOLEAN] = "boolean",         [KIND_RETAINED] = "boolean or 'only'",
+    [KIND_METHOD] = "method",
+    [KIND_WORD] = "string",
+    [KIND_ID] = "user or group number",
+    [KIND_IDS] = "array of group numbers",
+    [KIND_DESTINATION] = "name",
+    [KIND_PATTERN] = "pattern",
+    [KIND_TYPE] = "message type",
+    [KIND_INTEGER] = "integer",
+    [KIND_BOOLEAN] = "boolean",
+    [KIND_RETAINED] = "boolean or 'only'",
+    [KIND_OVERFLOW] = "'drop', 'latest' or 'disconnect'",
 };
 
 static const struct {
@@ -50,6 +57,7 @@ static const struct {
     {"gids", KIND_IDS, offsetof(struct args, gids)},
     {"listener", KIND_WORD, offsetof(struct args, listener)},
     {"retained", KIND_RETAINED, offsetof(struct args, retained)},
+    {"overflow", KIND_OVERFLOW, offsetof(struct args, overflow)},
 };
 
 static const char *set_text(struct args *args, size_t i, json_t *value)
@@ -62,6 +70,10 @@ static const char *set_text(struct args *args, size_t i, json_t *value)
     if (table[i].kind == KIND_TYPE) {
         *(enum message_type *)field = message_type_from_name(text);
         return args->type ? NULL : "it must be call, reply, error, event or cancel";
+    }
+    if (table[i].kind == KIND_OVERFLOW) {
+        *(enum overflow_policy *)field = overflow_from_name(text);
+        return args->overflow < OVERFLOW_COUNT ? NULL : "it must be drop, latest or disconnect";
     }
     *(struct span *)field = text;
     switch (table[i].kind) {
@@ -183,7 +195,7 @@ static const char no_memory[] = "the bus is out of memory";
 int args_parse(struct args *ret_args, struct span body, unsigned takes, unsigned needs,
                char reason[ARGS_REASON_SIZE])
 {
-    struct args args = {0};
+    struct args args = {.overflow = OVERFLOW_DROP};
     json_error_t error;
 
     args.tree = body.size > 0 ? json_loadb(body.data, body.size,

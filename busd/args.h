@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "busd/overflow.h"
 #include "libbus/base/span.h"
 #include "libbus/base/text.h"
 #include "libbus/wire/envelope.h"
@@ -33,6 +34,7 @@
 #define ARG_GIDS              (1u << 14)
 #define ARG_LISTENER          (1u << 15)
 #define ARG_RETAINED          (1u << 16)
+#define ARG_OVERFLOW          (1u << 17)
 
 enum args_retained {
     ARGS_RETAINED_FIRST, /* true */
@@ -40,7 +42,7 @@ enum args_retained {
     ARGS_RETAINED_ONLY,  /* "only" */
 };
 
-/* What is absent is empty, 0 or false. The spans live as long as the tree. */
+/* What is absent is empty, 0, false or OVERFLOW_DROP. The spans live as long as the tree. */
 struct args {
     json_t *tree; /* owned */
     struct span name;
@@ -51,6 +53,7 @@ struct args {
     enum message_type type;
     uint64_t subscription;
     enum args_retained retained;
+    enum overflow_policy overflow;
     bool queue;
     bool replace;
     bool allow_replacement;

@@ -125,7 +125,8 @@ uint64_t connection_bytes(const struct connection *connection)
 {
     size_t capacity = connection->partial_capacity;
 
-    return connection->outq.bytes + (capacity > PARTIAL_KEEP ? capacity : 0);
+    return connection->outq.bytes + connection->latest.bytes +
+           (capacity > PARTIAL_KEEP ? capacity : 0);
 }
 
 static unsigned count_fds(const struct connection *connection)

@@ -27,6 +27,7 @@
 #include <uv.h>
 
 #include "busd/closer.h"
+#include "busd/latest.h"
 #include "busd/outq.h"
 #include "busd/quota.h"
 #include "libbus/wire/fdqueue.h"
@@ -108,6 +109,7 @@ struct connection {
     size_t partial_capacity;
     struct fdqueue fdqueue;
     struct outq outq;
+    struct latest_party latest; /* of what is in there */
     uint64_t bytes_sent;
 };
 

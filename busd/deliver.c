@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "busd/deliver.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -20,6 +21,17 @@ struct sighting {
 };
 
 static void show_monitors(struct hub *hub, const struct sighting *sighting);
+
+/* How an event is to be delivered, and what its subscription has asked for, is the same. */
+static_assert((int)DELIVER_LATEST == (int)OVERFLOW_LATEST &&
+                  (int)DELIVER_EVENT == (int)OVERFLOW_DROP &&
+                  (int)DELIVER_DISCONNECT == (int)OVERFLOW_DISCONNECT,
+              "the kinds of events are numbered alike");
+
+static bool is_event(enum delivery delivery)
+{
+    return delivery <= DELIVER_DISCONNECT;
+}
 
 /* ------------------------------------------------------------ queueing */
 
@@ -78,6 +90,29 @@ void deliver_lost(struct hub *hub, struct peer *receiver, struct span topic)
     memcpy(overflow->last, topic.data, topic.size);
 }
 
+/* The same, or what its subscription asks for. */
+static void lose(struct hub *hub, struct peer *receiver, enum delivery delivery, struct span topic)
+{
+    if (delivery != DELIVER_DISCONNECT)
+        deliver_lost(hub, receiver, topic);
+    else
+        peer_doom(receiver,
+                  "it does not read its events: %zu bytes wait for it, and it asks to be "
+                  "disconnected rather than lose '%.*s'",
+                  receiver->connection.outq.bytes, SPAN_ARGS(topic));
+}
+
+void deliver_refused(struct hub *hub, struct peer *receiver, struct span topic)
+{
+    struct route *route = deliver_route(hub, topic);
+    enum delivery delivery = DELIVER_EVENT;
+
+    for (size_t i = 0; route && i < route->count; i++)
+        if (route->entries[i].subscriber == &receiver->subscriber)
+            delivery = (enum delivery)route->entries[i].overflow;
+    lose(hub, receiver, delivery, topic);
+}
+
 static bool has_room_for_fds(struct hub *hub, struct peer *receiver, unsigned count)
 {
     struct connection *connection = &receiver->connection;
@@ -133,8 +168,8 @@ static bool make_room(struct hub *hub, struct peer *receiver, const struct piece
 static int refuse(struct hub *hub, struct peer *receiver, const struct piece *piece,
                   enum delivery delivery, struct span topic)
 {
-    if (delivery == DELIVER_EVENT) {
-        deliver_lost(hub, receiver, topic);
+    if (is_event(delivery)) {
+        lose(hub, receiver, delivery, topic);
     } else if (delivery == DELIVER_ANSWER && !piece->fds) {
         if (has_own_room(hub, receiver, piece, delivery)) {
             peer_cut_largest(receiver->user);
@@ -148,29 +183,68 @@ static int refuse(struct hub *hub, struct peer *receiver, const struct piece *pi
     return WIRE_LIMIT_EXCEEDED;
 }
 
+static int append(struct hub *hub, struct peer *receiver, const struct piece *piece,
+                  enum delivery delivery, struct span topic)
+{
+    /* What has been lost must be told before anything newer of its kind. */
+    if (is_event(delivery) && receiver->overflow) {
+        lose(hub, receiver, delivery, topic);
+        return WIRE_LIMIT_EXCEEDED;
+    }
+    if (!has_room(hub, receiver, piece, delivery) && !make_room(hub, receiver, piece, delivery) &&
+        refuse(hub, receiver, piece, delivery, topic) != 0)
+        return WIRE_LIMIT_EXCEEDED;
+    return outq_append(&receiver->connection.outq, &hub->shared.pool, piece);
+}
+
+/* The same for an event of which the receiver wants the latest only, while something is left
+ * unsent: the one before it of the same topic goes, also when others have been lost. */
+static int append_latest(struct hub *hub, struct peer *receiver, const struct piece *piece,
+                         struct span topic)
+{
+    struct connection *connection = &receiver->connection;
+    struct latest_event *event = latest_find(&hub->latest, &connection->latest, topic);
+    bool told = event || !receiver->overflow;
+    int r = 0;
+
+    hub->shared.effort++;
+    if (event) {
+        outq_drop(&connection->outq, &hub->shared.pool, latest_event_mark(event));
+        receiver->counters.conflated++;
+        hub->counters.conflated++;
+    }
+    if (!told || !has_room(hub, receiver, piece, DELIVER_LATEST)) {
+        deliver_lost(hub, receiver, topic);
+        r = WIRE_LIMIT_EXCEEDED;
+    } else if (!event && !(event = latest_add(&hub->latest, &connection->latest, topic))) {
+        r = -ENOMEM;
+    } else {
+        r = outq_append_marked(&connection->outq, &hub->shared.pool, piece,
+                               latest_event_mark(event));
+    }
+    if (r != 0 && event)
+        latest_remove(event);
+    return r;
+}
+
 int deliver_to(struct hub *hub, struct peer *receiver, const struct piece *piece,
                enum delivery delivery, struct span topic)
 {
     hub->shared.effort++;
     if (receiver->doomed)
         return WIRE_LIMIT_EXCEEDED;
-    /* What has been lost must be told before anything newer of its kind. */
-    if (delivery == DELIVER_EVENT && receiver->overflow) {
-        deliver_lost(hub, receiver, topic);
-        return WIRE_LIMIT_EXCEEDED;
-    }
-    if (!has_room(hub, receiver, piece, delivery) && !make_room(hub, receiver, piece, delivery) &&
-        refuse(hub, receiver, piece, delivery, topic) != 0)
-        return WIRE_LIMIT_EXCEEDED;
-    if (outq_append(&receiver->connection.outq, &hub->shared.pool, piece) < 0) {
+    int r = delivery == DELIVER_LATEST && connection_is_blocked(&receiver->connection)
+                ? append_latest(hub, receiver, piece, topic)
+                : append(hub, receiver, piece, delivery, topic);
+    if (r < 0)
         peer_doom(receiver, "out of memory for what it has not read");
+    if (r != 0)
         return WIRE_LIMIT_EXCEEDED;
-    }
     receiver->counters.delivered++;
     hub->counters.delivered++;
     if (piece->fds || connection_is_blocked(&receiver->connection))
         connection_charge(&receiver->connection);
-    if (delivery == DELIVER_EVENT)
+    if (is_event(delivery))
         peer_set_dirty(receiver);
     else
         peer_set_urgent(receiver);
@@ -244,7 +318,8 @@ static size_t fan_out(struct hub *hub, struct peer *sender, struct route *route,
         if (entry->ask && !access_subscribe(receiver, envelope->topic, &verdict))
             continue;
         bool leaves = receiver->doomed;
-        bool queued = deliver_to(hub, receiver, piece, DELIVER_EVENT, envelope->topic) == 0;
+        bool queued =
+            deliver_to(hub, receiver, piece, (enum delivery)entry->overflow, envelope->topic) == 0;
         if (receipt && !leaves)
             note(receipt, receiver, queued);
         if (queued && to)

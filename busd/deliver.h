@@ -11,6 +11,11 @@
  * fit is replaced by an error. And the same goes for what the receiver's user may have
  * (`bytes_per_user`, `fds_per_user`), but that an answer then costs the connection of
  * this user that leaves the most unread.
+ *
+ * Whoever has asked to be disconnected rather than lose an event is cut then. And for whoever
+ * wants the latest only, an event takes the place of the one before it of the same topic, at
+ * the end of the queue: but not before something has been left unsent by a flush, so who
+ * keeps up gets them all.
  */
 #ifndef BUSD_DELIVER_H
 #define BUSD_DELIVER_H
@@ -19,7 +24,9 @@
 #include "libbus/wire/envelope.h"
 
 enum delivery {
-    DELIVER_EVENT,
+    DELIVER_LATEST,     /* an event, for who has no use for older ones of its topic … */
+    DELIVER_EVENT,      /* … for who may lose it … */
+    DELIVER_DISCONNECT, /* … or for who had rather be cut than lose it */
     DELIVER_CALL,
     DELIVER_ANSWER, /* what is never dropped: replies, errors, cancels, notices */
 };
@@ -75,5 +82,8 @@ void deliver_last(struct hub *hub, struct peer *receiver, struct span line);
 
 /* Counts an event that a receiver does not get, for its notice. */
 void deliver_lost(struct hub *hub, struct peer *receiver, struct span topic);
+
+/* The kernel will not take an event that has been queued for the receiver. */
+void deliver_refused(struct hub *hub, struct peer *receiver, struct span topic);
 
 #endif

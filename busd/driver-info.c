@@ -96,10 +96,11 @@ static void write_counters(struct text *text, const struct peer_counters *counte
 {
     text_printf(text,
                 "\"messages\":{\"received\":%" PRIu64 ",\"delivered\":%" PRIu64
-                ",\"dropped\":%" PRIu64 ",\"invalid\":%" PRIu64 "},\"bytes\":{\"received\":%" PRIu64
-                ",\"sent\":%" PRIu64 ",\"queued\":%" PRIu64 "}",
-                counters->received, counters->delivered, counters->dropped, counters->invalid,
-                counters->bytes_received, bytes_sent, bytes_queued);
+                ",\"conflated\":%" PRIu64 ",\"dropped\":%" PRIu64 ",\"invalid\":%" PRIu64
+                "},\"bytes\":{\"received\":%" PRIu64 ",\"sent\":%" PRIu64 ",\"queued\":%" PRIu64
+                "}",
+                counters->received, counters->delivered, counters->conflated, counters->dropped,
+                counters->invalid, counters->bytes_received, bytes_sent, bytes_queued);
 }
 
 static void write_retained(struct text *text, size_t topics, uint64_t bytes)
@@ -134,6 +135,8 @@ static void write_subscriptions(struct text *text, const struct peer *peer)
                     subscription->id, SPAN_ARGS(subscription->pattern));
         if (subscription->sender.size > 0)
             text_printf(text, ",\"sender\":\"%.*s\"", SPAN_ARGS(subscription->sender));
+        if (subscription->overflow != OVERFLOW_DROP)
+            text_printf(text, ",\"overflow\":\"%s\"", overflow_name(subscription->overflow));
         text_append_string(text, "}");
         separator = ",";
     }

@@ -35,6 +35,8 @@ static bool join(struct driver_call *call, struct subscription **ret_subscriptio
                           caller->limits->subscriptions, QUOTA_SUBSCRIPTIONS);
     else if (r < 0)
         driver_fail(call, WIRE_LIMIT_EXCEEDED, "the bus is out of memory");
+    else
+        (*ret_subscription)->overflow = call->args.overflow;
     return r == 0;
 }
 

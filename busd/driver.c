@@ -9,7 +9,7 @@
 #include "libbus/base/macros.h"
 
 static const struct driver_method methods[] = {
-    {"Subscribe", driver_subscribe, ARG_TOPIC | ARG_SENDER | ARG_RETAINED, ARG_TOPIC,
+    {"Subscribe", driver_subscribe, ARG_TOPIC | ARG_SENDER | ARG_RETAINED | ARG_OVERFLOW, ARG_TOPIC,
      "Sends the caller the last values and the events whose topic matches a pattern"},
     {"Unsubscribe", driver_unsubscribe, ARG_SUBSCRIPTION, ARG_SUBSCRIPTION,
      "Ends a subscription of the caller"},

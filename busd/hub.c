@@ -42,6 +42,7 @@ int hub_init(struct hub *hub, struct log *log, uv_loop_t *loop,
     deadlines_init(&hub->deadlines, hub_now(hub));
     calls_init(&hub->calls, &hub->deadlines);
     receipts_init(&hub->receipts);
+    latest_init(&hub->latest);
     retained_init(&hub->retained, &hub->deadlines);
     presence_init(&hub->presence);
     monitors_init(&hub->monitors);
@@ -53,9 +54,10 @@ void hub_deinit(struct hub *hub)
 {
     LIST_FOREACH_SAFE (node, &hub->reloads)
         free(LIST_ENTRY(node, struct hub_reload, link));
-    receipts_deinit(&hub->receipts);
     presence_deinit(&hub->presence);
     retained_deinit(&hub->retained);
+    latest_deinit(&hub->latest);
+    receipts_deinit(&hub->receipts);
     calls_deinit(&hub->calls);
     topics_deinit(&hub->topics);
     names_deinit(&hub->names);

@@ -49,6 +49,7 @@ struct hub {
     struct deadlines deadlines;
     struct calls calls;
     struct receipts receipts;
+    struct latest latest;
     struct retained retained;
     struct retained_keeper keeper; /* busd/persist.h */
     struct store store;

@@ -51,6 +51,7 @@ struct overflow {
 struct peer_counters {
     uint64_t received;
     uint64_t delivered;
+    uint64_t conflated; /* delivered, and given way to newer ones before they were sent */
     uint64_t dropped;
     uint64_t invalid;
     uint64_t bytes_received;

@@ -172,7 +172,8 @@ static struct subscription *subscription_new(struct subscriber *subscriber, stru
 
     if (!subscription)
         return NULL;
-    *subscription = (struct subscription){.subscriber = subscriber, .id = subscriber->next_id};
+    *subscription = (struct subscription){
+        .subscriber = subscriber, .id = subscriber->next_id, .overflow = OVERFLOW_DROP};
     memcpy(subscription->text, pattern.data, pattern.size);
     if (sender.size > 0)
         memcpy(subscription->text + pattern.size, sender.data, sender.size);
@@ -311,7 +312,16 @@ static void walk_add(struct walk *walk, struct subscriber *subscriber,
         walk->entries = entries;
         walk->capacity = capacity;
     }
-    walk->entries[walk->count++] = (struct route_entry){subscriber, filter, false};
+    walk->entries[walk->count++] = (struct route_entry){.subscriber = subscriber, .filter = filter};
+}
+
+static void note_overflow(const struct walk *walk, const struct subscription *subscription)
+{
+    struct subscriber *subscriber = subscription->subscriber;
+
+    if (subscriber->walk != walk->mark || subscriber->strongest < subscription->overflow)
+        subscriber->strongest = subscription->overflow;
+    subscriber->walk = walk->mark;
 }
 
 static void collect(struct walk *walk, const struct topic_node *at, bool filtered)
@@ -319,7 +329,10 @@ static void collect(struct walk *walk, const struct topic_node *at, bool filtere
     LIST_FOREACH (node, &at->subscriptions) {
         struct subscription *subscription = LIST_ENTRY(node, struct subscription, by_node);
         struct subscriber *subscriber = subscription->subscriber;
-        if ((subscription->sender.size > 0) != filtered || subscriber->mark == walk->mark)
+        if ((subscription->sender.size > 0) != filtered)
+            continue;
+        note_overflow(walk, subscription);
+        if (subscriber->mark == walk->mark)
             continue;
         if (!filtered)
             subscriber->mark = walk->mark;
@@ -379,6 +392,8 @@ static bool route_build(struct topics *topics, struct route *route)
         visit(&walk, topics->root, topic, false);
         visit(&walk, topics->root, topic, true);
     }
+    for (size_t i = 0; i < walk.count; i++)
+        walk.entries[i].overflow = (unsigned char)walk.entries[i].subscriber->strongest;
     route->entries = walk.entries;
     route->count = walk.count;
     route->bytes = sizeof(*route) + route->topic_size + walk.capacity * sizeof(*walk.entries);

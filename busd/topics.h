@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "busd/overflow.h"
 #include "busd/quota.h"
 #include "libbus/base/hash.h"
 #include "libbus/base/list.h"
@@ -45,6 +46,8 @@ struct subscriber {
     size_t count;
     uint64_t next_id;
     uint64_t mark; /* of the last walk that met it */
+    uint64_t walk; /* the last that has built a route to it, by subscriptions … */
+    enum overflow_policy strongest; /* … of which this is the strongest promise */
 };
 
 struct subscription {
@@ -56,7 +59,8 @@ struct subscription {
     struct topic_node *node;
     uint64_t id; /* unique for this subscriber, from 1 */
     struct span pattern;
-    struct span sender; /* the filter; empty: none */
+    struct span sender;            /* the filter; empty: none */
+    enum overflow_policy overflow; /* may be set before the next event passes */
     char text[];
 };
 
@@ -67,6 +71,8 @@ struct route_entry {
     struct subscriber *subscriber;
     const struct subscription *filter;
     bool ask; /* the caller's: whether it may have this event is to be found out */
+    unsigned char
+        overflow; /* enum overflow_policy: of all the subscriber's that match, filtered or not */
 };
 
 struct route {

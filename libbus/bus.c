@@ -39,6 +39,7 @@ static struct bus *client_new(int fd)
     list_init(&bus->unused);
     list_init(&bus->slots);
     list_init(&bus->pending);
+    list_init(&bus->publishers);
     hash_init(&bus->pending_by_id);
     timers_init(&bus->timers);
     subscriptions_init(&bus->subscriptions);

@@ -20,7 +20,7 @@ struct call_slot {
     struct bus_slot slot;
     struct pending pending;
     bus_message_handler handler;
-    char to[]; /* for the cancel */
+    char to[]; /* for the cancel; empty: there is none to be sent */
 };
 
 static bool waiting_intake(struct pending *pending, struct bus_message *answer)
@@ -33,13 +33,16 @@ static bool waiting_intake(struct pending *pending, struct bus_message *answer)
     return true;
 }
 
-/* What a call's timeout says on the wire. -EINVAL: beyond what the protocol has. */
+/* What a call's timeout says on the wire, where an event has none. -EINVAL: beyond what the
+ * protocol has. */
 static int set_timeout(struct outgoing *call, uint64_t timeout, struct bus_error *error)
 {
     if (timeout == BUS_TIMEOUT_DEFAULT)
         return 0;
     if (timeout > GRAMMAR_INTEGER_MAX)
         return bus_error_set_errno(error, -EINVAL, "a timeout is at most 2^53-1 milliseconds");
+    if (call->type != MESSAGE_CALL)
+        return 0;
     call->has_timeout = true;
     call->timeout = timeout;
     return 0;
@@ -59,8 +62,9 @@ static int exchange(struct bus *bus, const struct outgoing *call, struct waiting
     if (r == 0)
         r = client_wait(bus, &waiting->done, deadline);
     if (r == -ETIMEDOUT)
-        bus_error_set_errno(error, r, "no answer from %.*s came before the deadline",
-                            SPAN_ARGS(call->to));
+        bus_error_set_errno(error, r, "no %s %.*s came before the deadline",
+                            call->type == MESSAGE_CALL ? "answer from" : "receipt for",
+                            SPAN_ARGS(call->type == MESSAGE_CALL ? call->to : call->topic));
     else if (r == -ECONNRESET && bus->state != CLIENT_UP)
         bus_error_set(error, BUS_ERROR_DISCONNECTED, "%s", bus->lost.message);
     return r;
@@ -141,11 +145,13 @@ static uint64_t timeout_of(const struct bus_message *call)
     return call->draft->has_timeout ? call->envelope.timeout : BUS_TIMEOUT_DEFAULT;
 }
 
-static int check_draft(const struct bus_message *call, struct bus_error *error)
+int client_check_draft(const struct bus_message *message, enum message_type type,
+                       struct bus_error *error)
 {
-    if (!call->draft || call->envelope.type != MESSAGE_CALL)
-        return bus_error_set_errno(error, -EINVAL, "the message is not a call to be sent");
-    if (call->draft->sent)
+    if (!message->draft || message->envelope.type != type)
+        return bus_error_set_errno(error, -EINVAL, "the message is not %s to be sent",
+                                   type == MESSAGE_CALL ? "a call" : "an event");
+    if (message->draft->sent)
         return bus_error_set_errno(error, -EALREADY, "the message has been sent already");
     return 0;
 }
@@ -154,7 +160,7 @@ int bus_call_message(struct bus_message *call, struct bus_error *error,
                      struct bus_message **ret_reply)
 {
     struct outgoing outgoing;
-    int r = check_draft(call, error);
+    int r = client_check_draft(call, MESSAGE_CALL, error);
 
     if (r < 0)
         return r;
@@ -174,7 +180,7 @@ static void call_slot_end(struct bus_slot *slot, struct bus *bus, bool tell)
     bool waits = !list_is_empty(&call->pending.link);
 
     pending_remove(bus, &call->pending);
-    if (tell && waits)
+    if (tell && waits && call->to[0])
         client_send(bus, &cancel, NULL);
 }
 
@@ -196,9 +202,10 @@ static void call_slot_answered(struct pending *pending, struct bus_message *answ
         handler(answer, userdata);
 }
 
-static int call_async(struct bus *bus, struct outgoing *outgoing, uint64_t timeout,
+int client_call_async(struct bus *bus, struct outgoing *outgoing, uint64_t timeout,
                       bus_message_handler handler, void *userdata, struct bus_slot **ret_slot)
 {
+    bool cancels = outgoing->type == MESSAGE_CALL;
     int r = handler ? set_timeout(outgoing, timeout, NULL) : -EINVAL;
 
     if (r < 0)
@@ -210,7 +217,8 @@ static int call_async(struct bus *bus, struct outgoing *outgoing, uint64_t timeo
     list_init(&call->pending.link);
     call->pending.answered = call_slot_answered;
     call->handler = handler;
-    memcpy(call->to, outgoing->to.data, outgoing->to.size);
+    if (cancels)
+        memcpy(call->to, outgoing->to.data, outgoing->to.size);
 
     client_enter(bus);
     r = pending_add(bus, &call->pending, pending_deadline(timeout));
@@ -229,12 +237,12 @@ int bus_call_async(struct bus_message *call, bus_message_handler handler, void *
                    struct bus_slot **ret_slot)
 {
     struct outgoing outgoing;
-    int r = check_draft(call, NULL);
+    int r = client_check_draft(call, MESSAGE_CALL, NULL);
 
     if (r < 0)
         return r;
     message_outgoing(call, &outgoing);
-    return call_async(call->bus, &outgoing, timeout_of(call), handler, userdata, ret_slot);
+    return client_call_async(call->bus, &outgoing, timeout_of(call), handler, userdata, ret_slot);
 }
 
 int bus_call_text_async(struct bus *bus, const char *to, const char *method, const char *text,
@@ -248,7 +256,7 @@ int bus_call_text_async(struct bus *bus, const char *to, const char *method, con
         .body = body_span(text, size),
     };
 
-    return call_async(bus, &call, timeout_ms, handler, userdata, ret_slot);
+    return client_call_async(bus, &call, timeout_ms, handler, userdata, ret_slot);
 }
 
 int bus_call_no_reply(struct bus *bus, const char *to, const char *method, const char *text,

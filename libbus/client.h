@@ -82,7 +82,8 @@ struct bus {
     struct list slots;
     uint64_t last_id;
     struct hash pending_by_id;
-    struct list pending; /* struct pending, in order */
+    struct list pending;    /* struct pending, in order */
+    struct list publishers; /* struct bus_publisher */
     struct timers timers;
     struct subscriptions subscriptions;
     struct hash services;
@@ -173,9 +174,21 @@ void client_dispatch(struct bus *bus, struct bus_message *message);
 /* Whether bus_process() would do something without the socket's having anything. */
 bool client_has_work(const struct bus *bus);
 
-/* A blocking call with the fields of `call` but id and timeout filled in. */
+/* A blocking call with the fields of `call` but id and timeout filled in; or an event that
+ * is to have a receipt. */
 int client_call(struct bus *bus, struct outgoing *call, uint64_t timeout, struct bus_error *error,
                 struct bus_message **ret_reply);
+
+/* The same without waiting. */
+int client_call_async(struct bus *bus, struct outgoing *call, uint64_t timeout,
+                      bus_message_handler handler, void *userdata, struct bus_slot **ret_slot);
+
+/* Whether the message can still be sent as a call, or as an event. 0, -EINVAL or -EALREADY. */
+int client_check_draft(const struct bus_message *message, enum message_type type,
+                       struct bus_error *error);
+
+/* The output has room again: tells the publishers who have waited for it. */
+void publishers_tell(struct bus *bus);
 
 void loop_init(struct loop *loop);
 void loop_deinit(struct loop *loop);

@@ -255,6 +255,9 @@ static void write_arguments(struct text *body, const char *pattern,
     if (options->retained != BUS_RETAINED_FIRST)
         text_printf(body, ",\"retained\":%s",
                     options->retained == BUS_RETAINED_NO ? "false" : "\"only\"");
+    if (options->overflow != BUS_OVERFLOW_DROP)
+        text_printf(body, ",\"overflow\":\"%s\"",
+                    options->overflow == BUS_OVERFLOW_LATEST ? "latest" : "disconnect");
     text_append_string(body, "}");
 }
 
@@ -300,6 +303,9 @@ static int check(const char *pattern, const struct bus_subscription_options *opt
     if ((unsigned)options->retained > BUS_RETAINED_ONLY)
         return bus_error_set_errno(error, -EINVAL, "%d is no value of enum bus_retained",
                                    (int)options->retained);
+    if ((unsigned)options->overflow > BUS_OVERFLOW_DISCONNECT)
+        return bus_error_set_errno(error, -EINVAL, "%d is no value of enum bus_overflow",
+                                   (int)options->overflow);
     return 0;
 }
 

@@ -89,6 +89,9 @@ struct bus_message;
  * cancelled by freeing its slot. */
 struct bus_slot;
 
+/* One who publishes in bulk. */
+struct bus_publisher;
+
 enum bus_message_type {
     BUS_MESSAGE_CALL = 1,
     BUS_MESSAGE_REPLY = 2,
@@ -129,6 +132,9 @@ typedef void (*bus_count_handler)(struct bus *bus, const char *topic, uint64_t c
 
 /* Something about the connection as a whole, see the function that sets it. */
 typedef void (*bus_handler)(struct bus *bus, void *userdata);
+
+/* There is room again for a publisher, see bus_publisher_set_ready_handler(). */
+typedef void (*bus_publisher_handler)(struct bus_publisher *publisher, void *userdata);
 
 /* An error of the bus that answers nothing one waits for: a publish that was
  * refused, a reply to a call that had ended. */
@@ -370,6 +376,81 @@ BUS_PUBLIC int bus_publish_text(struct bus *bus, const char *topic, const char *
 BUS_PUBLIC int bus_publish(struct bus *bus, const char *topic, const json_t *body);
 BUS_PUBLIC int bus_publish_take(struct bus *bus, const char *topic, json_t *body);
 
+/* What became of an event: how many connections were to have it, for how many of them it
+ * was queued, and for how many it was dropped, because they had left too much unread. */
+struct bus_receipt {
+    uint64_t matched;
+    uint64_t queued;
+    uint64_t dropped;
+};
+
+/* Publishes an event of bus_message_new_event() and waits for its receipt, which comes when
+ * it has been queued for everybody, and nobody it was queued for has too much to read
+ * (queue_soft_bytes). 0 with *ret_receipt (may be NULL), or a negative errno with *error
+ * (may be NULL) filled; -ETIMEDOUT: the event may have been published all the same.
+ * `timeout_ms` may be BUS_TIMEOUT_DEFAULT or BUS_TIMEOUT_NEVER. */
+BUS_PUBLIC int bus_publish_message(struct bus_message *event, uint64_t timeout_ms,
+                                   struct bus_error *error, struct bus_receipt *ret_receipt);
+
+/* The same without waiting: the handler gets the receipt (bus_message_get_receipt()) or an
+ * error, whenever that is. Freeing the slot takes nothing back. */
+BUS_PUBLIC int bus_publish_async(struct bus_message *event, bus_message_handler handler,
+                                 void *userdata, struct bus_slot **ret_slot);
+
+/* What a receipt says. 0; the errno (negative) of an error message; -EPROTO for any other
+ * message. */
+BUS_PUBLIC int bus_message_get_receipt(struct bus_message *message,
+                                       struct bus_receipt *ret_receipt);
+
+/* Publishes many events at the pace of the slowest of those who get them, so that none is
+ * dropped however slowly they read. At most `window` events (0: the default, 1024, or 256
+ * exact ones) or 256 KiB are under way, of which the bus has not said that nobody has too
+ * much to read before them. `flags`: 0, or BUS_PUBLISHER_EXACT. The caller owns
+ * *ret_publisher and frees it, also after the connection's end.
+ *
+ * That somebody whom another publisher sends too much loses something, it cannot prevent. */
+BUS_PUBLIC int bus_publisher_new(struct bus *bus, unsigned window, unsigned flags,
+                                 struct bus_publisher **ret_publisher);
+
+/* Without waiting for receipts, which then nobody gets. Returns NULL; NULL is let pass. */
+BUS_PUBLIC struct bus_publisher *bus_publisher_free(struct bus_publisher *publisher);
+
+enum bus_publisher_flags {
+    BUS_PUBLISHER_EXACT = 1 /* a receipt for each event, where some would do */
+};
+
+/* Sends an event: as bus_publish_text(), or a message of bus_message_new_event() as
+ * bus_send() does. -EAGAIN: the window (or the output) is full and nothing was sent;
+ * bus_publisher_wait(), or wait for the ready handler. Once an event has been refused by the
+ * bus, every function of its publisher returns the errno of that. */
+BUS_PUBLIC int bus_publisher_send_text(struct bus_publisher *publisher, const char *topic,
+                                       const char *text, size_t size);
+BUS_PUBLIC int bus_publisher_send(struct bus_publisher *publisher, struct bus_message *event);
+
+/* Waits until half of the window is free, at most `timeout_ms` (UINT64_MAX: for ever). 0,
+ * -ETIMEDOUT, -ECONNRESET. Runs no callbacks. */
+BUS_PUBLIC int bus_publisher_wait(struct bus_publisher *publisher, uint64_t timeout_ms);
+
+/* Called from bus_process() when, after an -EAGAIN, half of the window is free again, or an
+ * event has been refused. It may free the publisher. Replaces the handler set before; NULL
+ * removes it. */
+BUS_PUBLIC void bus_publisher_set_ready_handler(struct bus_publisher *publisher,
+                                                bus_publisher_handler handler, void *userdata);
+
+/* Waits until the bus has queued all that was sent, and has said so. As bus_publisher_wait();
+ * *error (may be NULL) is filled on failure. More can be sent then. */
+BUS_PUBLIC int bus_publisher_finish(struct bus_publisher *publisher, uint64_t timeout_ms,
+                                    struct bus_error *error);
+
+/* The sum of the receipts that have come: of all events if BUS_PUBLISHER_EXACT, else of some
+ * of them. */
+BUS_PUBLIC void bus_publisher_get_receipt(const struct bus_publisher *publisher,
+                                          struct bus_receipt *ret_receipt);
+
+/* By those receipts, for how many connections an event was queued at the least; UINT64_MAX:
+ * none has come. */
+BUS_PUBLIC uint64_t bus_publisher_get_fewest(const struct bus_publisher *publisher);
+
 /* Subscribes to a pattern: a topic in which `*` stands for one segment and a final
  * `#` for any number of them. `sender` (NULL: anybody) is a unique name, or a
  * well-known one: then whoever owns it when an event passes. Returns when the bus
@@ -395,11 +476,23 @@ enum bus_retained {
     BUS_RETAINED_ONLY = 2   /* they come, and nothing more: the subscription ends with the last */
 };
 
+/* What becomes of the events of a subscription that is not read fast enough. If several
+ * subscriptions of a connection match a topic, the strongest promise holds for all of them:
+ * disconnect before drop before latest. */
+enum bus_overflow {
+    BUS_OVERFLOW_DROP = 0,      /* past the hard limit they are dropped, with a notice: an event
+                                 * bus.overflow, for whoever has subscribed to that */
+    BUS_OVERFLOW_LATEST = 1,    /* and before that, of what waits unsent only the newest event of
+                                 * each topic is kept. Who keeps up gets every one */
+    BUS_OVERFLOW_DISCONNECT = 2 /* past the hard limit the connection is ended */
+};
+
 /* What a subscription can be told. Initialise with {0}, which is what bus_subscribe()
  * does; fields may be added. */
 struct bus_subscription_options {
     const char *sender; /* as for bus_subscribe(); NULL: anybody */
     enum bus_retained retained;
+    enum bus_overflow overflow;
 };
 
 /* Subscribes, with more to say; `options` (NULL: the defaults) is borrowed. The first one

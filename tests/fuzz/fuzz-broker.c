@@ -71,7 +71,7 @@ static void load_config(struct config *config, const char *address_text)
     /* Small, so that they are reached. */
     static const char *const limits[] = {
         "message_bytes=4096", "fds_per_message=2", "subscriptions=6", "names=3", "calls=4",
-        "monitors=2",         "invalid_lines=4",
+        "monitors=2",         "invalid_lines=4",   "stall_timeout=0",
     };
     struct config_source source = {.limits = limits,
                                    .limit_count = ARRAY_SIZE(limits),
@@ -298,11 +298,14 @@ static void say_subscribe(struct world *world, struct text *text)
 {
     begin_bus_call(world, text, "Subscribe");
     text_printf(text, "\"topic\":\"%s\"", pick_pattern(&world->input));
-    if (fuzz_byte(&world->input) & 1) {
+    uint8_t flags = fuzz_byte(&world->input);
+    if (flags & 1) {
         text_append_string(text, ",\"sender\":\"");
         append_destination(world, text);
         text_append_string(text, "\"");
     }
+    if (flags & 0x40)
+        text_printf(text, ",\"overflow\":\"%s\"", flags & 0x80 ? "drop" : "disconnect");
     text_append_string(text, "}}");
 }
 

@@ -137,8 +137,9 @@ static void test_stats(struct session *session)
 
     client_ask(a, "Stats", "{}",
                "{'id':'*','version':'" BUSD_VERSION "','uptime':'*','connections':2,'names':1,"
-               "'subscriptions':2,'calls':1,'monitors':1,'retained':{'topics':0,'bytes':0},"
-               "'messages':{'received':9,'delivered':'*','dropped':0,'invalid':1},"
+               "'subscriptions':2,'calls':1,'receipts':0,'monitors':1,"
+               "'retained':{'topics':0,'bytes':0},"
+               "'messages':{'received':9,'delivered':'*','conflated':0,'dropped':0,'invalid':1},"
                "'bytes':{'received':'*','sent':'*','queued':'*'}}");
     CLEANUP(cleanup_free)
     char *of_b = client_expand(
@@ -146,8 +147,8 @@ static void test_stats(struct session *session)
         "{'name':'$B','uid':%u,'pid':%d,'connected':'*','names':['org.example.B'],"
         "'subscriptions':[{'subscription':1,'topic':'a.*'},"
         "{'subscription':2,'topic':'b','sender':'$A'}],'calls':{'made':0,'received':1},"
-        "'retained':{'topics':0,'bytes':0},"
-        "'messages':{'received':4,'delivered':9,'dropped':0,'invalid':0},"
+        "'receipts':0,'retained':{'topics':0,'bytes':0},"
+        "'messages':{'received':4,'delivered':9,'conflated':0,'dropped':0,'invalid':0},"
         "'bytes':{'received':'*','sent':'*','queued':0},'monitor':true}",
         getuid(), getpid());
     client_ask(a, "Stats", "{'name':'$B'}", of_b);

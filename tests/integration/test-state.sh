@@ -124,11 +124,29 @@ start --address "$BUS" --state "$WORK/late"
 verify "it is set aside" grep -q "it is now $WORK/late/retained.db.damaged-2" "$WORK/log"
 run bus set org.test.x 3 --disk
 check 0 "and another one begun"
-stop
+kill -KILL "$pid"
+wait "$pid" 2>/dev/null
 start --address "$BUS" --state "$WORK/late"
 run bus get org.test.x
 out 3 "which is all right"
 stop
+
+# --- a full disk
+
+command -v prlimit >/dev/null && {
+    start --address "$BUS" --state "$WORK/late"
+    prlimit --fsize=65536:unlimited --pid "$pid"
+    printf '"%0100000d"' 0 >"$WORK/large"
+    run bus set org.test.large --disk "@$WORK/large"
+    check 1 "a full disk: status 1"
+    err_has "bus.StorageFailed.*the disk is full" "a full disk: the error"
+    run bus publish org.test.small --retain disk --receipt 7
+    out '{"matched":0,"queued":0,"dropped":0}' "a full disk: what fits is kept"
+    prlimit --fsize=unlimited:unlimited --pid "$pid"
+    run bus set org.test.large --disk "@$WORK/large"
+    check 0 "when there is room again, all is well"
+    stop
+}
 
 # --- the configuration
 

@@ -4,10 +4,10 @@
 #
 #     main > broker* > listener > dispatch > {driver* revoke} > snapshot
 #     > {audience persist retain} > {announce answer} > deliver > {access patience} > hub
-#     > peer > connection > outq > config > rules > policy
+#     > peer > connection > latest > outq > config > rules > policy
 #     > {names topics calls receipts monitor presence retained store}
 #     > {args database documents quota topicset}
-#     > {limits backlog deadlines chunk closer credentials document endpoint privileges
+#     > {limits backlog deadlines overflow chunk closer credentials document endpoint privileges
 #     sandbox sqlite statedir watch fatal}
 #     > wire > base
 #
@@ -111,9 +111,9 @@ function check_order(kind, name) {
 
 BEGIN {
     base_rank = 3
-    count = split("limits,backlog,deadlines,chunk,closer,credentials,document,endpoint,privileges,sandbox,sqlite,statedir,watch,fatal " \
+    count = split("limits,backlog,deadlines,overflow,chunk,closer,credentials,document,endpoint,privileges,sandbox,sqlite,statedir,watch,fatal " \
                   "args,database,documents,quota,topicset " \
-                  "names,topics,calls,receipts,monitor,presence,retained,store policy rules config outq connection peer hub " \
+                  "names,topics,calls,receipts,monitor,presence,retained,store policy rules config outq latest connection peer hub " \
                   "access,patience deliver announce,answer audience,persist,retain snapshot revoke,driver dispatch listener broker main", groups, " ")
     for (i = 1; i <= count; i++) {
         n = split(groups[i], members, ",")

@@ -3,12 +3,9 @@
  * Values that outlive the bus, by the library and with a real bus: there again after a
  * start, and an error when there is no disk for them.
  */
-#include <errno.h>
-#include <signal.h>
-#include <stdio.h>
-#include <string.h>
-
 #include <bus/bus.h>
+#include <signal.h>
+#include <string.h>
 
 #include "tests/support/busd.h"
 #include "tests/support/unit.h"

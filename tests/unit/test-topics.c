@@ -141,6 +141,49 @@ static void test_filters(void **state)
     assert_string_equal(route("a.b"), "0:org.x 0:org.y 1::7 2");
 }
 
+static uint64_t subscribe_for(unsigned who, const char *pattern, const char *sender,
+                              enum overflow_policy overflow)
+{
+    uint64_t id = subscribe(who, pattern, sender);
+    struct list *node = subscribers[who].subscriptions.prev;
+
+    LIST_ENTRY(node, struct subscription, by_subscriber)->overflow = overflow;
+    return id;
+}
+
+/* What the route of a topic says of the one subscriber whom it goes to. */
+static enum overflow_policy overflow(const char *topic)
+{
+    struct route *route = topics_route(&topics, span_from(topic));
+
+    assert_non_null(route);
+    assert_true(route->count > 0);
+    for (size_t i = 1; i < route->count; i++)
+        assert_int_equal(route->entries[i].overflow, route->entries[0].overflow);
+    return (enum overflow_policy)route->entries[0].overflow;
+}
+
+/* The strongest promise of all that match holds, filtered or not. */
+static void test_overflow(void **state)
+{
+    subscribe_for(0, "a.#", NULL, OVERFLOW_LATEST);
+    assert_int_equal(overflow("a.b"), OVERFLOW_LATEST);
+    uint64_t filtered = subscribe_for(0, "a.b", "org.x", OVERFLOW_DISCONNECT);
+    subscribe_for(0, "a.b.*", NULL, OVERFLOW_DROP);
+    subscribe_for(0, "a.*.c", NULL, OVERFLOW_LATEST);
+    assert_int_equal(overflow("a.b"), OVERFLOW_DISCONNECT);
+    assert_int_equal(overflow("a"), OVERFLOW_LATEST);
+    assert_int_equal(overflow("a.b.c"), OVERFLOW_DROP);
+    assert_int_equal(topics_unsubscribe(&topics, &subscribers[0], filtered), 0);
+    assert_int_equal(overflow("a.b"), OVERFLOW_LATEST);
+    /* Nothing but filters. */
+    subscribe_for(0, "b", "org.x", OVERFLOW_LATEST);
+    subscribe_for(0, "b", "org.y", OVERFLOW_DROP);
+    assert_int_equal(overflow("b"), OVERFLOW_DROP);
+    subscribe(0, "c", NULL);
+    assert_int_equal(overflow("c"), OVERFLOW_DROP);
+}
+
 static void test_unsubscribe(void **state)
 {
     uint64_t first = subscribe(0, "a.b", NULL), second = subscribe(0, "a.b", NULL);
@@ -373,10 +416,18 @@ static void test_random(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_nobody),  TEST(test_patterns),    TEST(test_once),
-        TEST(test_filters), TEST(test_unsubscribe), TEST(test_ids_are_ones_own),
-        TEST(test_limit),   TEST(test_long),        TEST(test_cache),
-        TEST(test_marks),   TEST(test_random),
+        TEST(test_nobody),
+        TEST(test_patterns),
+        TEST(test_once),
+        TEST(test_filters),
+        TEST(test_overflow),
+        TEST(test_unsubscribe),
+        TEST(test_ids_are_ones_own),
+        TEST(test_limit),
+        TEST(test_long),
+        TEST(test_cache),
+        TEST(test_marks),
+        TEST(test_random),
     };
 
     return cmocka_run_group_tests_name("topics", tests, NULL, NULL);
