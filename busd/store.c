@@ -333,25 +333,6 @@ void store_read(struct store *store, database_show show, void *userdata)
 
 /* ------------------------------------------------------------------ turn */
 
-static void hand_over(struct store *store)
-{
-    struct store_batch *batch = store->gathered;
-
-    store->gathered = store->written;
-    store->written = batch;
-    store->busy = true;
-    int r = start_thread(store);
-    if (r < 0) {
-        snprintf(store->reason, sizeof(store->reason), "cannot start a thread: %s", strerror(-r));
-        fail_all(store, batch, r);
-        return;
-    }
-    pthread_mutex_lock(&store->mutex);
-    store->work = batch;
-    pthread_cond_signal(&store->changed);
-    pthread_mutex_unlock(&store->mutex);
-}
-
 static bool is_written(struct store *store)
 {
     pthread_mutex_lock(&store->mutex);
@@ -391,6 +372,27 @@ static unsigned tell(struct store_batch *batch, struct store_change *change, uns
         return told;
     change_free(batch, change);
     return told + 1;
+}
+
+static void hand_over(struct store *store)
+{
+    struct store_batch *batch = store->gathered;
+
+    store->gathered = store->written;
+    store->written = batch;
+    store->busy = true;
+    int r = start_thread(store);
+    if (r < 0) {
+        snprintf(store->reason, sizeof(store->reason), "cannot start a thread: %s", strerror(-r));
+        fail_all(store, batch, r);
+        store->ended = true;
+        say_outcome(store);
+        return;
+    }
+    pthread_mutex_lock(&store->mutex);
+    store->work = batch;
+    pthread_cond_signal(&store->changed);
+    pthread_mutex_unlock(&store->mutex);
 }
 
 bool store_turn(struct store *store, unsigned most)

@@ -9,9 +9,11 @@
  * Whatever happens, each topic has on that disk its last acknowledged value or a newer
  * one.
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -163,6 +165,18 @@ EXPORT int unlink(const char *path)
         syscall(SYS_unlink, mirrored);
     }
     return (int)syscall(SYS_unlink, path);
+}
+
+static bool no_threads;
+
+EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
+                          void *argument)
+{
+    static __typeof__(pthread_create) *next;
+
+    if (!next)
+        *(void **)&next = dlsym(RTLD_NEXT, "pthread_create");
+    return no_threads ? EAGAIN : next(thread, attributes, run, argument);
 }
 
 /* A folder of its own for the disk; the store's files are on it from now on. */
@@ -385,15 +399,29 @@ static void test_one_too_large(void **state)
     shelf_expect_all(shelf, "a=1 b=1 c=1 e=1");
 }
 
+/* Without a thread nothing is written, and all are told; the next one tries again. */
+static void test_no_thread(void **state)
+{
+    struct shelf *shelf = *state;
+    struct shelf_ticket ticket;
+
+    assert_int_equal(shelf_open(shelf), 0);
+    no_threads = true;
+    assert_int_equal(shelf_put(shelf, "a", "1", &ticket), 0);
+    shelf_expect(shelf, &ticket, -EAGAIN);
+    assert_non_null(strstr(shelf_log(shelf), "cannot start a thread"));
+    no_threads = false;
+    shelf_keep(shelf, "a", "2");
+    shelf_expect_all(shelf, "a=2");
+}
+
 #define SHELF_TEST(test) cmocka_unit_test_setup_teardown(test, shelf_setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        SHELF_TEST(test_power_cuts),
-        SHELF_TEST(test_failing_syncs),
-        SHELF_TEST(test_full),
-        SHELF_TEST(test_one_too_large),
+        SHELF_TEST(test_power_cuts),    SHELF_TEST(test_failing_syncs), SHELF_TEST(test_full),
+        SHELF_TEST(test_one_too_large), SHELF_TEST(test_no_thread),
     };
 
     return cmocka_run_group_tests_name("store-power", tests, NULL, NULL);
