@@ -181,12 +181,17 @@ static void settle_limits(struct broker *broker)
     }
 }
 
+static bool is_same_state(const struct config *old, const struct config *config)
+{
+    return span_equal(span_from(old->state), span_from(config->state));
+}
+
 /* All or nothing: whatever is wrong, the old configuration stays in force. */
 static bool reload(struct broker *broker, char reason[CONFIG_REASON_SIZE])
 {
     struct config config;
 
-    if (broker->draining) {
+    if (broker->stopping) {
         snprintf(reason, CONFIG_REASON_SIZE, "the bus is shutting down");
         return false;
     }
@@ -197,6 +202,12 @@ static bool reload(struct broker *broker, char reason[CONFIG_REASON_SIZE])
     }
     if (!config_load(&config, broker->source, reason))
         return false;
+    if (!is_same_state(&broker->config, &config)) {
+        snprintf(reason, CONFIG_REASON_SIZE,
+                 "state: the folder cannot change while the bus runs: restart busd instead");
+        config_deinit(&config);
+        return false;
+    }
     if (prepare_listeners(broker, &config, reason) < 0) {
         config_deinit(&config);
         return false;

@@ -15,6 +15,7 @@
 #include "busd/driver.h"
 #include "busd/fatal.h"
 #include "busd/patience.h"
+#include "busd/persist.h"
 #include "busd/watch.h"
 #include "libbus/base/macros.h"
 #include "libbus/wire/sockio.h"
@@ -307,7 +308,7 @@ static void arm_again(struct broker *broker)
 
     if (list_is_empty(&hub->peers.dirty) && list_is_empty(&hub->peers.doomed) &&
         list_is_empty(&hub->shares.strewn) && list_is_empty(&hub->presence.changed) &&
-        !connections_wait(&hub->shared))
+        !connections_wait(&hub->shared) && !broker->untold)
         uv_idle_stop(&broker->again);
     else
         uv_idle_start(&broker->again, on_again);
@@ -347,6 +348,20 @@ static void finish_draining(struct broker *broker)
         uv_stop(&broker->loop);
 }
 
+/* While stopping: clients are let go when the disk has taken what is for it, so that they
+ * get their receipts. */
+static void drain_if_stored(struct broker *broker)
+{
+    if (store_is_busy(&broker->hub.store) && hub_now(&broker->hub) < broker->stop_end)
+        return;
+    LIST_FOREACH (node, &broker->hub.peers.all)
+        answer_goodbye(&broker->hub, LIST_ENTRY(node, struct peer, link),
+                       "the bus is shutting down");
+    broker->draining = true;
+    broker->drain_moved = hub_now(&broker->hub);
+    broker->drain_end = broker->drain_moved + BROKER_DRAIN_MS;
+}
+
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct broker *broker = CONTAINER_OF(prepare, struct broker, prepare);
@@ -354,8 +369,11 @@ static void on_prepare(uv_prepare_t *prepare)
     connections_begin_turn(&broker->hub.shared);
     broker_reload_if_asked(broker);
     dispatch_deadlines(&broker->hub, hub_now(&broker->hub));
+    broker->untold = persist_turn(&broker->hub);
     audience_announce(&broker->hub);
     settle(broker, BROKER_TRACES);
+    if (broker->stopping && !broker->draining)
+        drain_if_stored(broker);
     if (broker->draining)
         finish_draining(broker);
     arm_deadline_timer(broker);
@@ -377,7 +395,8 @@ static void on_drain_tick(uv_timer_t *timer)
         broker->drain_sent = sent;
         broker->drain_moved = now;
     }
-    if (now < broker->drain_end && now - broker->drain_moved < BROKER_DRAIN_STILL_MS)
+    if (!broker->draining ||
+        (now < broker->drain_end && now - broker->drain_moved < BROKER_DRAIN_STILL_MS))
         return;
 
     LIST_FOREACH (node, &broker->hub.peers.all) {
@@ -403,7 +422,7 @@ static void on_signal(uv_signal_t *signal, int number)
 
     if (number == SIGHUP)
         broker->hub.reload = true;
-    if (number == SIGHUP || broker->draining)
+    if (number == SIGHUP || broker->stopping)
         return;
     log_write(broker->log, LOG_LEVEL_INFO, "stopping: %s", strsignal(number));
     close_listeners(broker);
@@ -414,18 +433,26 @@ static void on_signal(uv_signal_t *signal, int number)
             peer_doom(peer, NULL);
         connection_finish(&peer->connection);
     }
-    LIST_FOREACH (node, &broker->hub.peers.all) {
-        struct peer *peer = LIST_ENTRY(node, struct peer, link);
-        connection_stop(&peer->connection);
-        answer_goodbye(&broker->hub, peer, "the bus is shutting down");
-    }
-    broker->draining = true;
-    broker->drain_moved = hub_now(&broker->hub);
-    broker->drain_end = broker->drain_moved + BROKER_DRAIN_MS;
+    LIST_FOREACH (node, &broker->hub.peers.all)
+        connection_stop(&LIST_ENTRY(node, struct peer, link)->connection);
+    broker->stopping = true;
+    broker->stop_end = hub_now(&broker->hub) + BROKER_STORE_MS;
+    drain_if_stored(broker);
     uv_timer_start(&broker->drain_timer, on_drain_tick, DRAIN_TICK_MS, DRAIN_TICK_MS);
 }
 
 /* -------------------------------------------------------------- lifetime */
+
+/* On the store's thread. */
+static void on_stored(void *userdata)
+{
+    uv_async_send(userdata);
+}
+
+/* Only wakes the loop: on_prepare() sees to the store. */
+static void on_woken(uv_async_t *async)
+{
+}
 
 int broker_init(struct broker *broker, struct log *log, const struct config_source *source,
                 struct config *config)
@@ -449,11 +476,18 @@ int broker_init(struct broker *broker, struct log *log, const struct config_sour
         config_deinit(&broker->config);
         return r;
     }
+    persist_init(&broker->hub, on_stored, &broker->stored);
     uv_timer_init(&broker->loop, &broker->deadline_timer);
     uv_timer_init(&broker->loop, &broker->drain_timer);
     uv_idle_init(&broker->loop, &broker->again);
     uv_prepare_init(&broker->loop, &broker->prepare);
     uv_prepare_start(&broker->prepare, on_prepare);
+    r = uv_async_init(&broker->loop, &broker->stored, on_woken);
+    if (r < 0) {
+        log_write(log, LOG_LEVEL_ERROR, "cannot start: %s", uv_strerror(r));
+        broker_deinit(broker);
+        return r;
+    }
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
         broker->signals[i].data = broker;
         r = uv_signal_init(&broker->loop, &broker->signals[i]);
@@ -482,6 +516,11 @@ int broker_listen(struct broker *broker, const struct config_listener *wanted,
     return r;
 }
 
+int broker_open_store(struct broker *broker, struct statedir *dir, bool sealed)
+{
+    return persist_open(&broker->hub, dir, sealed);
+}
+
 int broker_start_threads(struct broker *broker)
 {
     int r = closer_start(&broker->hub.shared.closer);
@@ -502,7 +541,10 @@ void broker_deinit(struct broker *broker)
     LIST_FOREACH (node, &broker->hub.peers.all)
         peer_doom(LIST_ENTRY(node, struct peer, link), NULL);
     settle(broker, UINT_MAX);
+    persist_deinit(&broker->hub, BROKER_STORE_MS);
     connection_shared_close(&broker->hub.shared);
+    if (broker->stored.loop)
+        uv_close((uv_handle_t *)&broker->stored, NULL);
     uv_close((uv_handle_t *)&broker->again, NULL);
     uv_close((uv_handle_t *)&broker->prepare, NULL);
     uv_close((uv_handle_t *)&broker->deadline_timer, NULL);

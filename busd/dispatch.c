@@ -9,6 +9,7 @@
 #include "busd/driver.h"
 #include "busd/guard.h"
 #include "busd/patience.h"
+#include "busd/persist.h"
 #include "busd/retain.h"
 #include "busd/sharing.h"
 #include "libbus/base/macros.h"
@@ -133,6 +134,22 @@ static struct receipt *open_receipt(struct hub *hub, struct peer *sender,
     return r == 0 ? receipt : NULL;
 }
 
+/* Keeps the value of an event, or ends it. False: it has been refused. */
+static bool keep_value(struct hub *hub, struct peer *sender, const struct envelope *envelope,
+                       const struct route *route, struct receipt *receipt)
+{
+    struct persist_ticket *ticket;
+
+    if (!persist_begin(hub, sender, envelope, &ticket))
+        return false;
+    if (!retain_event(hub, sender, envelope, route->guard != NULL)) {
+        persist_cancel(ticket);
+        return false;
+    }
+    persist_await(hub, sender, envelope, ticket, receipt);
+    return true;
+}
+
 static void dispatch_event(struct hub *hub, struct peer *sender, const struct envelope *envelope,
                            struct fds *fds)
 {
@@ -146,8 +163,7 @@ static void dispatch_event(struct hub *hub, struct peer *sender, const struct en
         return;
     if (envelope->id > 0 && !(receipt = open_receipt(hub, sender, envelope)))
         return;
-    if (envelope_has(envelope, KEY_RETAIN) &&
-        !retain_event(hub, sender, envelope, route->guard != NULL)) {
+    if (envelope_has(envelope, KEY_RETAIN) && !keep_value(hub, sender, envelope, route, receipt)) {
         if (receipt)
             receipt_close(receipt);
         return;

@@ -38,6 +38,7 @@ enum quota_slot {
     QUOTA_NAMES,
     QUOTA_CALLS,
     QUOTA_MONITORS,
+    QUOTA_UNSTORED,
     QUOTA_RETAINED,
     QUOTA_SLOTS
 };

@@ -51,6 +51,14 @@ static const int calls[] = {
     SCMP_SYS(munmap),
     SCMP_SYS(sched_getaffinity),
     SCMP_SYS(sysinfo),
+    /* files that are open already: the database's */
+    SCMP_SYS(fdatasync),
+    SCMP_SYS(fsync),
+    SCMP_SYS(ftruncate),
+    SCMP_SYS(geteuid),
+    SCMP_SYS(lseek),
+    SCMP_SYS(pread64),
+    SCMP_SYS(pwrite64),
     /* the log */
     SCMP_SYS(poll),
     SCMP_SYS(ppoll),
@@ -80,6 +88,8 @@ static const struct {
     {SCMP_SYS(ioctl), 1, UINT32_MAX, FIONBIO},
     {SCMP_SYS(fcntl), 1, UINT32_MAX, F_GETFL},
     {SCMP_SYS(fcntl), 1, UINT32_MAX, F_SETFL},
+    {SCMP_SYS(fcntl), 1, UINT32_MAX, F_GETLK},
+    {SCMP_SYS(fcntl), 1, UINT32_MAX, F_SETLK},
     /* getrlimit(2): a limit is looked at, not set. Its lower half. */
     {SCMP_SYS(prlimit64), 2, UINT32_MAX, 0},
     {SCMP_SYS(mmap), 2, PROT_EXEC, 0},

@@ -74,6 +74,7 @@ struct bus_error {
 #define BUS_ERROR_NO_REPLY             "bus.NoReply"            /* -ENOMSG */
 #define BUS_ERROR_CANCELLED            "bus.Cancelled"          /* -ECANCELED */
 #define BUS_ERROR_START_FAILED         "bus.StartFailed"        /* -ECHILD */
+#define BUS_ERROR_STORAGE_FAILED       "bus.StorageFailed"      /* -EIO */
 #define BUS_ERROR_DISCONNECTED         "bus.Disconnected"       /* -ECONNRESET */
 
 /* ----------------------------------------------------------------- types */
@@ -277,13 +278,15 @@ enum bus_retain {
     BUS_RETAIN_NO = 0,
     BUS_RETAIN_CONNECTION = 1, /* … its publisher disconnects */
     BUS_RETAIN_BUS = 2,        /* … the bus ends */
-    BUS_RETAIN_DISK = 3        /* … somebody ends it */
+    BUS_RETAIN_DISK = 3        /* … somebody ends it, in this life of the bus or another */
 };
 
 /* … or is over, `ttl_ms` after it was published (1 to 2^53-1; only with a value that is
  * retained). Then a null event says so. Neither goes with bus_message_set_to() or with
  * file descriptors: the bus refuses that with bus.InvalidMessage, and with
- * bus.LimitExceeded what is more than one may have retained. Both return -EINVAL for
+ * bus.LimitExceeded what is more than one may have retained. An event whose value cannot be
+ * written to the disk has been delivered, and its value stays until the bus ends: the bus
+ * says that with bus.StorageFailed. Both return -EINVAL for
  * another type of message or a value that is none. */
 BUS_PUBLIC int bus_message_set_retain(struct bus_message *message, enum bus_retain level);
 BUS_PUBLIC int bus_message_set_ttl(struct bus_message *message, uint64_t ttl_ms);
@@ -445,6 +448,10 @@ BUS_PUBLIC int bus_publisher_finish(struct bus_publisher *publisher, uint64_t ti
  * of them. */
 BUS_PUBLIC void bus_publisher_get_receipt(const struct bus_publisher *publisher,
                                           struct bus_receipt *ret_receipt);
+
+/* By those receipts, for how many connections an event was queued at the least; UINT64_MAX:
+ * none has come. */
+BUS_PUBLIC uint64_t bus_publisher_get_fewest(const struct bus_publisher *publisher);
 
 /* Subscribes to a pattern: a topic in which `*` stands for one segment and a final
  * `#` for any number of them. `sender` (NULL: anybody) is a unique name, or a

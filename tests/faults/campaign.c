@@ -408,7 +408,10 @@ int main(int argc, char **argv)
     }
     snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)getpid(), fd);
     setenv(FAULT_ENV, path, 1);
-    unsigned failures = run_all();
+    unsigned failures = 1;
+    if (script_make_state())
+        failures = run_all();
+    script_remove_state();
     printf("%u failures\n", failures);
     return failures > 0;
 }

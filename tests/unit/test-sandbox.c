@@ -48,6 +48,7 @@ int main(void)
 #else
 
 static int pair[2];
+static int database; /* a file */
 
 /* What a child does behind the filter; 0 is its exit status. */
 typedef int (*action)(void);
@@ -240,6 +241,20 @@ static int do_memory(void)
     return mprotect(NULL, 0, PROT_READ | PROT_WRITE);
 }
 
+/* A file that is open already can be worked with as a database is. */
+static int do_database(void)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+    char byte = 'x';
+
+    return pwrite(database, &byte, 1, 4095) == 1 && pread(database, &byte, 1, 4095) == 1 &&
+                   lseek(database, 0, SEEK_END) == 4096 && fdatasync(database) == 0 &&
+                   fsync(database) == 0 && ftruncate(database, 0) == 0 &&
+                   fcntl(database, F_SETLK, &lock) == 0 && fcntl(database, F_GETLK, &lock) == 0
+               ? 0
+               : 1;
+}
+
 /* Assertions that fail must still be able to say so, and to end it their way. */
 static int do_abort(void)
 {
@@ -252,6 +267,7 @@ static void test_allowed(void **state)
     assert_int_equal(status_of(do_io_uring), 0);
     assert_int_equal(status_of(do_traffic), 0);
     assert_int_equal(status_of(do_memory), 0);
+    assert_int_equal(status_of(do_database), 0);
     int status = status_of(do_abort);
     assert_true(WIFSIGNALED(status));
     assert_int_equal(WTERMSIG(status), SIGABRT);
@@ -265,7 +281,8 @@ int main(void)
         cmocka_unit_test(test_threads),
     };
 
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+    database = open("/tmp", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+    if (database < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
         return 1;
     return cmocka_run_group_tests_name("sandbox", tests, NULL, NULL);
 }
