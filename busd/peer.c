@@ -42,6 +42,7 @@ static void init_handles(struct peer *peer, struct quota_user *user)
     call_party_init(&peer->calls, user);
     watcher_init(&peer->watcher, user);
     backlog_init(&peer->backlog);
+    backlog_init(&peer->streams);
 }
 
 /* Charges the connection as such. */
@@ -223,7 +224,7 @@ static void on_closed(uv_handle_t *handle)
 
 void peer_close(struct peer *peer)
 {
-    assert(list_is_empty(&peer->backlog.waiters));
+    assert(list_is_empty(&peer->backlog.waiters) && list_is_empty(&peer->streams.waiters));
     list_remove(&peer->link);
     list_remove(&peer->user_link);
     list_remove(&peer->dirty_link);
