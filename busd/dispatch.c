@@ -368,8 +368,8 @@ void dispatch_line(struct peer *peer, enum lines_result result, const struct lin
         count_invalid(hub, peer);
         return;
     }
-    int r =
-        envelope_parse(&envelope, line->text.data, line->text.size, ENVELOPE_FROM_CLIENT, &fault);
+    int r = envelope_parse_next(&hub->head, &envelope, line->text.data, line->text.size,
+                                ENVELOPE_FROM_CLIENT, &fault);
     if (r != 0) {
         reject_line(hub, peer, line, r, &envelope, &fault);
         return;

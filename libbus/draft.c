@@ -19,7 +19,7 @@ static struct bus_message *draft_new(struct bus *bus, enum message_type type)
 
     if (!message)
         return NULL;
-    message->envelope.type = type;
+    message->envelope = (struct envelope){.type = type};
     message->draft = calloc(1, sizeof(*message->draft));
     if (!message->draft)
         return bus_message_unref(message);

@@ -137,8 +137,8 @@ static void take_line(struct bus *bus, const struct line *line)
     message->line = line->text;
     message->position = line->end;
     message->block = block_ref(bus->input.block);
-    int r = envelope_parse(&message->envelope, line->text.data, line->text.size,
-                           ENVELOPE_FROM_BROKER, &fault);
+    int r = envelope_parse_next(&bus->input.head, &message->envelope, line->text.data,
+                                line->text.size, ENVELOPE_FROM_BROKER, &fault);
     if (r) {
         client_garbled(bus, wire_error_name((enum wire_error)r), fault.reason, fault.offset);
         bus_message_unref(message);

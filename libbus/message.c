@@ -33,8 +33,8 @@ struct bus_message *message_new(struct bus *bus)
         if (!message)
             return NULL;
     }
-    /* All but the room for strings. */
-    memset(message, 0, offsetof(struct bus_message, storage));
+    /* All but the envelope of what is read, and the room for strings. */
+    memset(message, 0, offsetof(struct bus_message, envelope));
     message->refs = 1;
     message->bus = bus;
     list_init(&message->link);

@@ -50,7 +50,6 @@ struct bus_message {
     unsigned refs;
     struct bus *bus;  /* pinned */
     struct list link; /* the backlog or the freelist */
-    struct envelope envelope;
     struct block *block;
     struct span line;
     struct fds *fds;
@@ -78,10 +77,12 @@ struct bus_message {
 
     const char *strings[STRING_COUNT];
     size_t strings_used;
+    struct envelope envelope;
     char storage[MESSAGE_STRINGS_SIZE];
 };
 
-/* An empty message with one reference. NULL: out of memory. */
+/* An empty message with one reference, whose envelope is still to be filled in. NULL:
+ * out of memory. */
 struct bus_message *message_new(struct bus *bus);
 
 /* A message made on this side, as if the bus had sent this line (no LF in it).
