@@ -101,10 +101,8 @@ void call_cancel(struct bus *bus, const struct bus_message *cancel)
 
 int bus_reply_text(struct bus_message *call, const char *text, size_t size)
 {
-    struct outgoing reply = {.type = MESSAGE_REPLY, .body = span_from(text)};
+    struct outgoing reply = {.type = MESSAGE_REPLY, .body = body_span(text, size)};
 
-    if (text && size != BUS_NUL_TERMINATED)
-        reply.body.size = size;
     return call_answer(call, &reply, NULL);
 }
 
