@@ -4,9 +4,9 @@
 #
 #     main > broker* > listener > dispatch > {driver* revoke stream}
 #     > {announce answer} > deliver > {access patience} > hub > peer > connection > outq
-#     > config > rules > policy > {names topics calls monitor} > {args documents quota}
-#     > {limits backlog deadlines chunk closer credentials document endpoint privileges
-#     sandbox watch fatal}
+#     > config > rules > policy > {names topics calls monitor}
+#     > {args documents quota trie} > {limits backlog deadlines chunk closer credentials
+#     document endpoint privileges sandbox watch fatal}
 #     > wire > base
 #
 # for the library libbus/*.c > wire > base. Tools and examples see the public
@@ -110,7 +110,7 @@ function check_order(kind, name) {
 BEGIN {
     base_rank = 3
     count = split("limits,backlog,deadlines,chunk,closer,credentials,document,endpoint,privileges,sandbox,watch,fatal " \
-                  "args,documents,quota " \
+                  "args,documents,quota,trie " \
                   "names,topics,calls,monitor policy rules config outq connection peer hub " \
                   "access,patience deliver announce,answer revoke,driver,stream dispatch listener broker main", groups, " ")
     for (i = 1; i <= count; i++) {
