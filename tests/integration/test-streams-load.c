@@ -229,7 +229,7 @@ static void test_slow_reader(struct session *session)
 /* What was sent comes, without a gap, and then that there will be no more. */
 static void test_service_dies(struct session *session)
 {
-    struct random random = {SEED};
+    struct random random = {.state = SEED};
 
     for (unsigned round = 0; round < DEATHS; round++) {
         struct bus_error error = BUS_ERROR_INIT;
@@ -312,7 +312,7 @@ static void test_caller_dies(struct session *session)
 {
     static const struct bus_method for_ever[] = {{"Count", method_for_ever, BUS_METHOD_MORE, NULL},
                                                  BUS_METHOD_END};
-    struct random random = {SEED};
+    struct random random = {.state = SEED};
     struct bus *bus = connect_caller(session);
     unsigned next;
 
