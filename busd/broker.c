@@ -16,6 +16,7 @@
 #include "busd/fatal.h"
 #include "busd/patience.h"
 #include "busd/persist.h"
+#include "busd/stream.h"
 #include "busd/watch.h"
 #include "libbus/base/macros.h"
 #include "libbus/wire/sockio.h"
@@ -60,7 +61,8 @@ static void on_refused(struct connection *connection, const struct piece *piece)
 {
     struct peer *peer = peer_of_connection(connection);
 
-    answer_refused(hub_of(peer), peer, piece);
+    if (!stream_refused(hub_of(peer), peer, piece))
+        answer_refused(hub_of(peer), peer, piece);
 }
 
 static void on_unfinished(struct connection *connection)
@@ -234,9 +236,11 @@ static void bury(struct broker *broker, struct peer *peer, unsigned *traces)
 /* Those who have waited for it go on; if they are many, some of them later. */
 static unsigned wake(struct hub *hub, struct peer *peer)
 {
-    if (peer->doomed || list_is_empty(&peer->backlog.waiters))
+    if (peer->doomed ||
+        (list_is_empty(&peer->backlog.waiters) && list_is_empty(&peer->streams.waiters)))
         return 0;
     unsigned woken = peer_wake(peer, BROKER_WAKE_MAX);
+    woken += stream_wake(peer, BROKER_WAKE_MAX - woken);
     if (woken == BROKER_WAKE_MAX)
         peer_set_dirty(peer);
     answer_receipts(hub);

@@ -12,6 +12,7 @@
 #include "busd/persist.h"
 #include "busd/retain.h"
 #include "busd/sharing.h"
+#include "busd/stream.h"
 #include "libbus/base/macros.h"
 
 /* --------------------------------------------------- outstanding answers */
@@ -180,26 +181,23 @@ static void dispatch_event(struct hub *hub, struct peer *sender, const struct en
 
 /* --------------------------------------------------------------- calls */
 
-/* The deadline of a call on the wheel's clock, 0 for none. */
-static uint64_t call_deadline(struct hub *hub, const struct peer *caller,
-                              const struct envelope *envelope)
-{
-    uint64_t timeout =
-        envelope_has(envelope, KEY_TIMEOUT) ? envelope->timeout : caller->limits->call_timeout;
-
-    return timeout > 0 ? hub_now(hub) + timeout : 0;
-}
-
 /* Remembers who is to answer; an error has been sent if that cannot be. */
 static bool track_call(struct hub *hub, struct peer *caller, struct peer *callee,
                        const struct envelope *envelope)
 {
+    const struct call_terms terms = {
+        .id = envelope->id,
+        .now = hub_now(hub),
+        .timeout =
+            envelope_has(envelope, KEY_TIMEOUT) ? envelope->timeout : caller->limits->call_timeout,
+        .more = envelope->more,
+    };
+
     if (has_receipt(hub, caller, envelope->id)) {
         complain_of_id(hub, caller, envelope);
         return false;
     }
-    int r = calls_add(&hub->calls, &caller->calls, &callee->calls, envelope->id,
-                      call_deadline(hub, caller, envelope),
+    int r = calls_add(&hub->calls, &caller->calls, &callee->calls, &terms,
                       outstanding_left(caller, caller->receipts.count));
 
     if (r == WIRE_INVALID_MESSAGE)
@@ -272,6 +270,14 @@ static void dispatch_answer(struct hub *hub, struct peer *callee, const struct e
         answer_error(hub, callee, envelope, WIRE_NO_SUCH_CALL, NULL);
         return;
     }
+    if (envelope->more) {
+        stream_item(hub, call, envelope, fds);
+        return;
+    }
+    if (call->broken) {
+        stream_end_broken(hub, call);
+        return;
+    }
     struct peer *caller = peer_of_party(call->caller);
     calls_remove(&hub->calls, call);
     int r = deliver_message(hub, callee, caller, envelope, fds, DELIVER_ANSWER);
@@ -309,6 +315,12 @@ static void expire_call(struct hub *hub, struct call *call)
     struct peer *caller = peer_of_party(call->caller);
     uint64_t id = call->id;
 
+    if (!calls_expire(&hub->calls, call, hub_now(hub)))
+        return;
+    if (call->broken) {
+        stream_end_broken(hub, call);
+        return;
+    }
     abandon_call(hub, call, "timeout");
     answer_call_error(hub, caller, id, WIRE_TIMEOUT, NULL);
 }
@@ -373,10 +385,13 @@ static void refuse_fds(struct hub *hub, struct peer *sender, const struct envelo
     struct call *call = answers ? find_answered(hub, sender, envelope) : NULL;
 
     answer_error(hub, sender, envelope, error, "%s", reason);
-    if (!call)
+    if (!call || (envelope->more && !call->more))
         return;
     struct peer *caller = peer_of_party(call->caller);
-    calls_remove(&hub->calls, call);
+    if (envelope->more)
+        abandon_call(hub, call, "limit");
+    else
+        calls_remove(&hub->calls, call);
     answer_call_error(hub, caller, envelope->id, error, "the answer was lost: %s", reason);
 }
 

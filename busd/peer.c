@@ -44,6 +44,7 @@ static void init_handles(struct peer *peer, struct quota_user *user)
     retained_holder_init(&peer->values, user);
     watcher_init(&peer->watcher, user);
     backlog_init(&peer->backlog);
+    backlog_init(&peer->streams);
 }
 
 /* Charges the connection as such. */
@@ -226,7 +227,7 @@ static void on_closed(uv_handle_t *handle)
 
 void peer_close(struct peer *peer)
 {
-    assert(list_is_empty(&peer->backlog.waiters));
+    assert(list_is_empty(&peer->backlog.waiters) && list_is_empty(&peer->streams.waiters));
     list_remove(&peer->link);
     list_remove(&peer->user_link);
     list_remove(&peer->dirty_link);

@@ -87,7 +87,8 @@ struct peer {
     struct retained_holder values;
     struct watcher watcher;
     struct overflow *overflow; /* NULL while nothing has been lost */
-    struct backlog backlog;    /* who waits until it has read */
+    struct backlog backlog;    /* who waits until it has read … */
+    struct backlog streams;    /* … and calls of its own, see busd/stream.h */
     struct peer_counters counters;
     double since;          /* connected, seconds of the real-time clock */
     char *reason;          /* of the doom, NULL for a plain goodbye */

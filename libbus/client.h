@@ -88,7 +88,10 @@ struct bus {
     struct subscriptions subscriptions;
     struct hash services;
     struct service *default_service;
-    struct hash calls; /* incoming ones that wait for our answer */
+    struct hash calls;   /* incoming ones that wait for our answer */
+    struct list starved; /* struct bus_message.ready_link: those that may be told to go on */
+    size_t streamed;     /* bytes of items since the bus was heard last */
+    unsigned held;       /* iterators that are full: nothing is read */
 
     bus_handler disconnect_handler;
     void *disconnect_userdata;
@@ -186,6 +189,19 @@ int client_call_async(struct bus *bus, struct outgoing *call, uint64_t timeout,
 /* Whether the message can still be sent as a call, or as an event. 0, -EINVAL or -EALREADY. */
 int client_check_draft(const struct bus_message *message, enum message_type type,
                        struct bus_error *error);
+
+/* The parts of a call that bus_stream_open() has in common with it: sends, waiting for
+ * room in the output … */
+int call_send(struct bus *bus, const struct outgoing *call, uint64_t deadline,
+              struct bus_error *error);
+/* … puts into words why waiting has ended early; returns `r` … */
+int call_explain(struct bus *bus, const struct outgoing *call, int r, struct bus_error *error);
+/* … cancels … */
+void call_send_cancel(struct bus *bus, struct span to, uint64_t id);
+/* … what the call's bus_message_set_timeout() said, and that on the wire, where an event has
+ * none; -EINVAL: beyond what the protocol has. */
+uint64_t call_timeout_of(const struct bus_message *call);
+int call_set_timeout(struct outgoing *call, uint64_t timeout, struct bus_error *error);
 
 /* The output has room again: tells the publishers who have waited for it. */
 void publishers_tell(struct bus *bus);

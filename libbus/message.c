@@ -38,6 +38,7 @@ struct bus_message *message_new(struct bus *bus)
     message->refs = 1;
     message->bus = bus;
     list_init(&message->link);
+    list_init(&message->ready_link);
     client_pin(bus);
     return message;
 }
@@ -273,6 +274,16 @@ enum bus_retain bus_message_retain(const struct bus_message *message)
 bool bus_message_no_reply(const struct bus_message *message)
 {
     return message->envelope.no_reply;
+}
+
+bool bus_message_has_more(const struct bus_message *message)
+{
+    return message->envelope.type == MESSAGE_REPLY && message->envelope.more;
+}
+
+bool bus_message_wants_more(const struct bus_message *message)
+{
+    return message->envelope.type == MESSAGE_CALL && message->envelope.more;
 }
 
 static struct span body_of(const struct bus_message *message)

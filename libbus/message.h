@@ -69,6 +69,13 @@ struct bus_message {
     bus_message_handler cancel_handler;
     void *cancel_userdata;
 
+    /* One with several replies. */
+    bool behind;            /* its caller is, the bus says */
+    bool starved;           /* an item of it was refused for the time being */
+    struct list ready_link; /* bus->starved: it may go on */
+    bus_message_handler ready_handler;
+    void *ready_userdata;
+
     const char *strings[STRING_COUNT];
     size_t strings_used;
     struct envelope envelope;

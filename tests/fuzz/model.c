@@ -477,12 +477,10 @@ static void call_bus(struct model *model, const struct message *message)
 
 /* --------------------------------------------------------------------- calls */
 
-static uint64_t deadline_of(const struct model *model, const struct envelope *envelope)
+/* The time that the callee has begins now. */
+static void begin_wait(const struct model *model, struct model_call *call)
 {
-    uint64_t timeout =
-        envelope_has(envelope, KEY_TIMEOUT) ? envelope->timeout : model->limits.call_timeout;
-
-    return timeout > 0 ? model->now + timeout : 0;
+    call->at = call->timeout > 0 ? model->now + call->timeout : 0;
 }
 
 static void take_call(struct model *model, const struct message *message)
@@ -512,8 +510,16 @@ static void take_call(struct model *model, const struct message *message)
         while (model->calls[i].live)
             i++;
         FUZZ_CHECK(i < MODEL_CALLS, "the model has no room for a call");
-        model->calls[i] = (struct model_call){true, message->from, callee, envelope->id,
-                                              deadline_of(model, envelope)};
+        model->calls[i] = (struct model_call){
+            .live = true,
+            .caller = message->from,
+            .callee = callee,
+            .id = envelope->id,
+            .timeout = envelope_has(envelope, KEY_TIMEOUT) ? envelope->timeout
+                                                           : model->limits.call_timeout,
+            .more = envelope->more,
+        };
+        begin_wait(model, &model->calls[i]);
     }
     forward(model, callee, message);
 }
@@ -532,27 +538,15 @@ static struct model_call *find_answered(struct model *model, const struct messag
 static void take_answer(struct model *model, const struct message *message)
 {
     struct model_call *call = find_answered(model, message);
+    bool item = message->envelope.more;
 
-    if (!call) {
-        expect_refusal(model, message, WIRE_NO_SUCH_CALL);
+    if (!call || (item && !call->more)) {
+        expect_refusal(model, message, call ? WIRE_INVALID_MESSAGE : WIRE_NO_SUCH_CALL);
         return;
     }
-    call->live = false;
+    call->live = item;
+    begin_wait(model, call);
     forward(model, call->caller, message);
-}
-
-/* A message with more fds than it may have: of an answer the caller hears, too. */
-static void refuse_fds(struct model *model, const struct message *message)
-{
-    bool answers =
-        message->envelope.type == MESSAGE_REPLY || message->envelope.type == MESSAGE_ERROR;
-    struct model_call *call = answers ? find_answered(model, message) : NULL;
-
-    expect_refusal(model, message, WIRE_LIMIT_EXCEEDED);
-    if (!call)
-        return;
-    call->live = false;
-    expect_error(model, call->caller, 0, call->id, WIRE_LIMIT_EXCEEDED);
 }
 
 /* Tells the callee that nobody waits any more. */
@@ -563,6 +557,24 @@ static void abandon(struct model *model, struct model_call *call, unsigned group
     player_expect(&model->players[call->callee], group,
                   json_pack("{s:s, s:s, s:I, s:s}", "sender", name_of(model, call->caller), "type",
                             "cancel", "id", (json_int_t)call->id, "reason", reason));
+}
+
+/* A message with more fds than it may have. An answer, or an item, is lost with them, and
+ * its call ends. */
+static void take_too_many_fds(struct model *model, const struct message *message)
+{
+    enum message_type type = message->envelope.type;
+    bool item = message->envelope.more;
+    struct model_call *call =
+        type == MESSAGE_REPLY || type == MESSAGE_ERROR ? find_answered(model, message) : NULL;
+
+    expect_refusal(model, message, WIRE_LIMIT_EXCEEDED);
+    if (!call || (item && !call->more))
+        return;
+    call->live = false;
+    if (item)
+        abandon(model, call, 0, "limit");
+    expect_error(model, call->caller, 0, call->id, WIRE_LIMIT_EXCEEDED);
 }
 
 static void take_cancel(struct model *model, const struct message *message)
@@ -695,7 +707,7 @@ void model_line(struct model *model, unsigned k, struct span line, const struct 
         expect_complaint(model, k, WIRE_FD_MISMATCH, &message.envelope);
         model->players[k].ending = true;
     } else if (fds->count > model->limits.fds_per_message) {
-        refuse_fds(model, &message);
+        take_too_many_fds(model, &message);
     } else {
         take_message(model, &message);
     }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Includes go strictly downward. For the broker:
 #
-#     main > broker* > listener > dispatch > {driver* revoke} > snapshot
+#     main > broker* > listener > dispatch > {driver* revoke stream} > snapshot
 #     > {audience persist retain} > {announce answer} > deliver > sharing
 #     > {access guard patience} > hub > peer > connection > {latest shares} > outq > config
 #     > rules > policy > {names topics calls receipts monitor presence retained store}
@@ -119,7 +119,7 @@ BEGIN {
     count = split("limits,backlog,deadlines,overflow,chunk,closer,credentials,document,endpoint,privileges,sandbox,sqlite,statedir,watch,fatal " \
                   "args,database,documents,quota,groups,topicset,trie " \
                   "names,topics,calls,receipts,monitor,presence,retained,store policy rules config outq latest,shares connection peer hub " \
-                  "access,guard,patience sharing deliver announce,answer audience,persist,retain snapshot revoke,driver dispatch listener broker main", groups, " ")
+                  "access,guard,patience sharing deliver announce,answer audience,persist,retain snapshot revoke,driver,stream dispatch listener broker main", groups, " ")
     for (i = 1; i <= count; i++) {
         n = split(groups[i], members, ",")
         for (j = 1; j <= n; j++)
