@@ -30,7 +30,7 @@ static bool passes(struct shared_event *event, const struct route_member *member
     if (!event->sender)
         return false;
     if (event->bits == 0)
-        event->bits = deliver_sender_bits(hub, event->sender);
+        event->bits = hub_sender_bits(hub, event->sender);
     return event->bits >> member->sender_bit & 1 &&
            hub_is_named(hub, event->sender, member->filter->sender);
 }

@@ -316,23 +316,6 @@ void deliver_note(struct receipt *receipt, struct peer *receiver, bool queued)
         peer_doom(peer_of_publisher(receipt->publisher), "out of memory for its receipts");
 }
 
-uint64_t deliver_sender_bits(struct hub *hub, struct peer *peer)
-{
-    const struct topics *topics = &hub->topics;
-
-    if (!peer)
-        return UINT64_C(1) << topics_sender_bit(topics, SPAN("bus"));
-    if (peer->name_bits == 0 || peer->name_bits_generation != hub->names.generation) {
-        peer->name_bits = UINT64_C(1) << topics_sender_bit(topics, peer_name(peer));
-        LIST_FOREACH (node, &peer->names.claims) {
-            const struct name *name = LIST_ENTRY(node, struct name_claim, by_owner)->name;
-            peer->name_bits |= UINT64_C(1) << topics_sender_bit(topics, name_span(name));
-        }
-        peer->name_bits_generation = hub->names.generation;
-    }
-    return peer->name_bits;
-}
-
 /* Queues the event for every receiver; with `to` (room for all entries) also says
  * for whom. Returns their number. */
 static size_t fan_out(struct hub *hub, struct peer *sender, struct route *route,
@@ -347,7 +330,7 @@ static size_t fan_out(struct hub *hub, struct peer *sender, struct route *route,
         if (entry->filter) {
             if (filters++ == 0) {
                 mark = topics_new_mark(&hub->topics);
-                bits = deliver_sender_bits(hub, sender);
+                bits = hub_sender_bits(hub, sender);
             }
             if (!(bits >> entry->sender_bit & 1) || entry->subscriber->mark == mark ||
                 !hub_is_named(hub, sender, entry->filter->sender))
@@ -389,8 +372,10 @@ static struct peer **new_receivers(const struct route *route)
     return malloc((route->count + route->groups.count + 1) * sizeof(struct peer *));
 }
 
-void deliver_event(struct hub *hub, struct peer *sender, struct route *route,
-                   const struct envelope *envelope, struct fds *fds, struct receipt *receipt)
+/* The same with queue groups among those whom the route names. */
+static void deliver_shared(struct hub *hub, struct peer *sender, struct route *route,
+                           const struct envelope *envelope, struct fds *fds,
+                           struct receipt *receipt)
 {
     bool watched = !list_is_empty(&hub->monitors.watchers);
     struct piece piece = {0};
@@ -405,8 +390,6 @@ void deliver_event(struct hub *hub, struct peer *sender, struct route *route,
     }
     if (route->count > 0)
         count = fan_out(hub, sender, route, envelope, &piece, receipt, to);
-    if (route->groups.count == 0 && !watched)
-        return;
     /* It is laid out anew for groups, and the arena may let go of what was before. */
     struct chunk *pinned = piece.chunk ? chunk_ref(piece.chunk) : NULL;
     count += deliver_to_groups(hub, sender, route, envelope, fds, receipt, to ? to + count : NULL);
@@ -414,6 +397,30 @@ void deliver_event(struct hub *hub, struct peer *sender, struct route *route,
         show_monitors(
             hub, &(struct sighting){MESSAGE_EVENT, envelope->topic, sender, to, count, &piece});
     chunk_unref(pinned);
+}
+
+void deliver_event(struct hub *hub, struct peer *sender, struct route *route,
+                   const struct envelope *envelope, struct fds *fds, struct receipt *receipt)
+{
+    bool watched = !list_is_empty(&hub->monitors.watchers);
+    struct piece piece;
+
+    if (UNLIKELY(route->groups.count > 0)) {
+        deliver_shared(hub, sender, route, envelope, fds, receipt);
+        return;
+    }
+    if (route->count == 0 && !watched)
+        return;
+    CLEANUP(cleanup_free) struct peer **to = watched ? new_receivers(route) : NULL;
+    if ((watched && !to) ||
+        deliver_layout(hub, sender, (struct span){0}, envelope, fds, &piece) < 0) {
+        peer_doom(sender, "out of memory for its events");
+        return;
+    }
+    size_t count = fan_out(hub, sender, route, envelope, &piece, receipt, to);
+    if (watched)
+        show_monitors(
+            hub, &(struct sighting){MESSAGE_EVENT, envelope->topic, sender, to, count, &piece});
 }
 
 int deliver_event_to(struct hub *hub, struct peer *sender, struct peer *receiver,

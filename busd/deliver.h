@@ -65,10 +65,6 @@ void deliver_event(struct hub *hub, struct peer *sender, struct route *route,
 int deliver_event_to(struct hub *hub, struct peer *sender, struct peer *receiver,
                      const struct envelope *envelope, struct fds *fds, struct receipt *receipt);
 
-/* Which filters by sender can mean the peer (NULL: the broker): one that none of these bits
- * stands for (route_entry.sender_bit) does not; of the others each is to be looked at. */
-uint64_t deliver_sender_bits(struct hub *hub, struct peer *peer);
-
 /* To one member of each queue group that the route names: the next in turn of those who may
  * have it, are not behind and have room; if all are behind, the next who has room; if none
  * has, one of them gets notice. With `to` also says who it was. Returns how many have got

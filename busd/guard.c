@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "busd/guard.h"
 
-#include "libbus/base/macros.h"
-
 /* More than one peer owns a name that guards the topic: nobody may publish it. */
 static const char guard_nobody;
 /* It is guarded by several names that are shared: each is asked each time. */
@@ -62,9 +60,9 @@ static void find_guard(struct hub *hub, struct route *route)
     route->guard_generation = hub->names.generation;
 }
 
-bool guard_allows(struct hub *hub, struct route *route, const struct peer *sender)
+bool guard_asks(struct hub *hub, struct route *route, const struct peer *sender)
 {
-    if (UNLIKELY(route->guard_generation != hub->names.generation))
+    if (route->guard_generation != hub->names.generation)
         find_guard(hub, route);
     if (!route->guard || route->guard == &sender->names)
         return true;

@@ -11,8 +11,18 @@
 #define BUSD_GUARD_H
 
 #include "busd/hub.h"
+#include "libbus/base/macros.h"
+
+/* The same as guard_allows(), the long way. */
+bool guard_asks(struct hub *hub, struct route *route, const struct peer *sender);
 
 /* Whether `sender` may publish the route's topic, as far as names go. */
-bool guard_allows(struct hub *hub, struct route *route, const struct peer *sender);
+static inline bool guard_allows(struct hub *hub, struct route *route, const struct peer *sender)
+{
+    if (LIKELY(route->guard_generation == hub->names.generation) &&
+        (!route->guard || route->guard == &sender->names))
+        return true;
+    return guard_asks(hub, route, sender);
+}
 
 #endif

@@ -104,6 +104,23 @@ bool hub_is_named(const struct hub *hub, const struct peer *peer, struct span na
     return owned && names_owns(&hub->names, owned, &peer->names);
 }
 
+uint64_t hub_sender_bits(struct hub *hub, struct peer *peer)
+{
+    const struct topics *topics = &hub->topics;
+
+    if (!peer)
+        return UINT64_C(1) << topics_sender_bit(topics, SPAN("bus"));
+    if (peer->name_bits == 0 || peer->name_bits_generation != hub->names.generation) {
+        peer->name_bits = UINT64_C(1) << topics_sender_bit(topics, peer_name(peer));
+        LIST_FOREACH (node, &peer->names.claims) {
+            const struct name *name = LIST_ENTRY(node, struct name_claim, by_owner)->name;
+            peer->name_bits |= UINT64_C(1) << topics_sender_bit(topics, name_span(name));
+        }
+        peer->name_bits_generation = hub->names.generation;
+    }
+    return peer->name_bits;
+}
+
 struct text *hub_text(struct hub *hub)
 {
     hub->text.size = 0;

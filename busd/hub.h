@@ -88,6 +88,10 @@ struct peer *hub_find_peer(struct hub *hub, struct span name);
 /* Whether a name stands for this peer, alone or among others; NULL is the broker. */
 bool hub_is_named(const struct hub *hub, const struct peer *peer, struct span name);
 
+/* Which filters by sender can mean the peer (NULL: the broker): one that none of these bits
+ * stands for (topics_sender_bit()) does not; of the others each is to be looked at. */
+uint64_t hub_sender_bits(struct hub *hub, struct peer *peer);
+
 /* An empty text for a line of the broker's own; only one is in use at a time. */
 struct text *hub_text(struct hub *hub);
 

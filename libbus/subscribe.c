@@ -309,6 +309,10 @@ static int check(const char *pattern, const struct bus_subscription_options *opt
                                    options->group, reason, offset);
     if (options->group && options->retained == BUS_RETAINED_ONLY)
         return bus_error_set_errno(error, -EINVAL, "a group gets no last values");
+    if (options->group && options->overflow != BUS_OVERFLOW_DROP)
+        return bus_error_set_errno(error, -EINVAL,
+                                   "what the members of a group leave unread goes to others: "
+                                   "there is no overflow");
     if ((unsigned)options->retained > BUS_RETAINED_ONLY)
         return bus_error_set_errno(error, -EINVAL, "%d is no value of enum bus_retained",
                                    (int)options->retained);

@@ -517,8 +517,8 @@ struct bus_subscription_options {
  * that leaves much unread is passed over, and what has not been written yet to one that
  * goes, another one gets. Members are connections of the same user that have subscribed
  * with the same group name; groups of different users have nothing to do with each other.
- * What a connection subscribes to without a group it gets besides, as ever. For a group
- * no last values come (-EINVAL for BUS_RETAINED_ONLY).
+ * What a connection subscribes to without a group it gets besides, as ever. A group gets
+ * no last values, and knows no `overflow` but BUS_OVERFLOW_DROP (else -EINVAL).
  *
  * Subscribes, with more to say; `options` (NULL: the defaults) is borrowed. The first one
  * waits and returns how many last values the handler will get. -EINVAL: an option that is

@@ -294,7 +294,7 @@ static void begin_bus_call(struct world *world, struct text *text, const char *m
     text_append_string(text, ",\"body\":{");
 }
 
-static void say_subscribe(struct world *world, struct text *text)
+static void say_subscribe(struct world *world, unsigned k, struct text *text)
 {
     begin_bus_call(world, text, "Subscribe");
     text_printf(text, "\"topic\":\"%s\"", pick_pattern(&world->input));
@@ -306,6 +306,9 @@ static void say_subscribe(struct world *world, struct text *text)
     }
     if (flags & 0x40)
         text_printf(text, ",\"overflow\":\"%s\"", flags & 0x80 ? "drop" : "disconnect");
+    /* Of its own: which of several members gets an event is not foretold. */
+    if (flags & 0x20)
+        text_printf(text, ",\"group\":\"g%u\"", k);
     text_append_string(text, "}}");
 }
 
@@ -500,7 +503,7 @@ static void run_command(struct world *world)
         break;
     case 10:
     case 11:
-        say_subscribe(world, &text);
+        say_subscribe(world, k, &text);
         break;
     case 12:
         fds = say_answer(world, &text);

@@ -103,11 +103,16 @@ static bool sender_fits(struct model *model, const struct model_subscription *su
     return sender != BROKER && is_named(model, filter, sender);
 }
 
-static bool gets_event(struct model *model, unsigned k, struct span topic, unsigned sender)
+/* As a member of the group (NULL: without one). */
+static bool gets_event(struct model *model, unsigned k, const struct model_text *group,
+                       struct span topic, unsigned sender)
 {
+    struct span wanted = group ? model_text_span(group) : (struct span){0};
+
     for (size_t i = 0; i < MODEL_SUBSCRIPTIONS; i++) {
         const struct model_subscription *subscription = &model->subscriptions[i];
         if (subscription->live && subscription->player == k &&
+            span_equal(model_text_span(&subscription->group), wanted) &&
             grammar_matches(model_text_span(&subscription->pattern), topic) &&
             sender_fits(model, subscription, sender))
             return true;
@@ -125,7 +130,7 @@ static json_t *broker_event(const char *topic, json_t *body)
 static void tell_all(struct model *model, unsigned group, const char *topic, json_t *body)
 {
     for (unsigned k = 0; k < MODEL_PLAYERS; k++)
-        if (model->players[k].name && gets_event(model, k, span_from(topic), BROKER))
+        if (model->players[k].name && gets_event(model, k, NULL, span_from(topic), BROKER))
             player_expect(&model->players[k], group, broker_event(topic, body));
     json_decref(body);
 }
@@ -222,13 +227,21 @@ static void expect_refusal(struct model *model, const struct message *message,
         expect_complaint(model, message->from, error, envelope);
 }
 
-static void forward(struct model *model, unsigned to, const struct message *message)
+/* To a member of a group as such, unless that is empty. */
+static void forward_to(struct model *model, unsigned to, struct span group,
+                       const struct message *message)
 {
-    char prefix[64];
+    char prefix[96 + GRAMMAR_GROUP_MAX];
 
-    snprintf(prefix, sizeof(prefix), "{\"sender\":\"%s\",", name_of(model, message->from));
+    snprintf(prefix, sizeof(prefix), "{\"sender\":\"%s\",%s%.*s%s", name_of(model, message->from),
+             group.size > 0 ? "\"group\":\"" : "", SPAN_ARGS(group), group.size > 0 ? "\"," : "");
     player_expect_line(&model->players[to], span_from(prefix), message->envelope.rest,
                        message->fds);
+}
+
+static void forward(struct model *model, unsigned to, const struct message *message)
+{
+    forward_to(model, to, (struct span){0}, message);
 }
 
 /* ----------------------------------------------------------- the bus's methods */
@@ -327,6 +340,10 @@ static int subscribe(struct model *model, unsigned k, const struct args *args, j
 {
     size_t i = 0;
 
+    if (args->group.size > 0 &&
+        (grammar_is_reserved(args->topic) || args->retained == ARGS_RETAINED_ONLY ||
+         args->overflow != OVERFLOW_DROP))
+        return WIRE_INVALID_ARGUMENTS;
     if (count_subscriptions(model, k) >= model->limits.subscriptions)
         return WIRE_LIMIT_EXCEEDED;
     while (model->subscriptions[i].live)
@@ -338,6 +355,7 @@ static int subscribe(struct model *model, unsigned k, const struct args *args, j
     subscription->id = model->next_subscription[k]++;
     model_text_set(&subscription->pattern, args->topic);
     model_text_set(&subscription->sender, args->sender);
+    model_text_set(&subscription->group, args->group);
     bool values = grammar_is_reserved(args->topic) &&
                   (args->sender.size == 0 || span_is(args->sender, "bus"));
     *ret_body = json_pack("{s:I, s:I}", "subscription", (json_int_t)subscription->id, "retained",
@@ -634,6 +652,27 @@ static bool admit_receipt(struct model *model, const struct message *message)
     return true;
 }
 
+/* To all the groups that have subscribed, each of one player alone. Returns how many. */
+static unsigned share_out(struct model *model, const struct message *message)
+{
+    unsigned count = 0;
+
+    for (size_t i = 0; i < MODEL_SUBSCRIPTIONS; i++) {
+        const struct model_subscription *subscription = &model->subscriptions[i];
+        bool first = subscription->live && subscription->group.size > 0;
+        for (size_t j = 0; j < i && first; j++)
+            first = !model->subscriptions[j].live ||
+                    !span_equal(model_text_span(&model->subscriptions[j].group),
+                                model_text_span(&subscription->group));
+        if (!first || !gets_event(model, subscription->player, &subscription->group,
+                                  message->envelope.topic, message->from))
+            continue;
+        forward_to(model, subscription->player, model_text_span(&subscription->group), message);
+        count++;
+    }
+    return count;
+}
+
 static void take_event(struct model *model, const struct message *message)
 {
     const struct envelope *envelope = &message->envelope;
@@ -652,11 +691,13 @@ static void take_event(struct model *model, const struct message *message)
         return;
     for (unsigned k = 0; k < MODEL_PLAYERS; k++) {
         if (to == k || (to == NOBODY && model->players[k].name &&
-                        gets_event(model, k, envelope->topic, message->from))) {
+                        gets_event(model, k, NULL, envelope->topic, message->from))) {
             forward(model, k, message);
             receivers++;
         }
     }
+    if (to == NOBODY)
+        receivers += (int)share_out(model, message);
     expect_receipt(model, message, receivers);
 }
 

@@ -23,6 +23,7 @@ struct model_subscription {
     uint64_t id;
     struct model_text pattern;
     struct model_text sender;
+    struct model_text group; /* nobody else's: players share nothing */
 };
 
 struct model_call {

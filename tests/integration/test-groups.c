@@ -211,6 +211,10 @@ static void test_arguments(struct session *session)
     }
     client_ask_error(a, "Subscribe", "{'topic':'t','group':7}", "bus.InvalidArguments");
     client_ask_error(a, "Subscribe", "{'topic':'bus.name.*','group':'g'}", "bus.InvalidArguments");
+    client_ask_error(a, "Subscribe", "{'topic':'t','group':'g','retained':'only'}",
+                     "bus.InvalidArguments");
+    client_ask_error(a, "Subscribe", "{'topic':'t','group':'g','overflow':'latest'}",
+                     "bus.InvalidArguments");
     /* Only the bus says for which group an event is. */
     client_send(a, "{'type':'event','topic':'t','group':'g'}");
     client_expect_complaint(a, "bus.InvalidMessage", "{'type':'event','topic':'t'}");
@@ -234,6 +238,34 @@ static void test_receipts(struct session *session)
                      "'body':{'matched':2,'queued':2,'dropped':0}}");
     client_expect(b, "{'sender':'$P','type':'event','id':1,'topic':'job','body':1}");
     client_expect(a, "{'sender':'$P','group':'g','type':'event','id':1,'topic':'job','body':1}");
+}
+
+/* For publishers who want to know whether anybody listens it is one, too; and it does not
+ * begin with last values. */
+static void test_last_values_and_presence(struct session *session)
+{
+    struct client *a = session_connect(session, "A");
+    struct client *b = session_connect(session, "B");
+    struct client *p = session_connect(session, "P");
+
+    client_send(p, "{'type':'event','topic':'job','retain':'connection','body':1}");
+    client_ask(p, "Subscribe", "{'topic':'bus.subscribers.job'}",
+               "{'subscription':1,'retained':1}");
+    client_expect(p, "{'sender':'bus','type':'event','topic':'bus.subscribers.job',"
+                     "'retained':true,'body':{'count':0}}");
+    group_join(a, "job", "g", 1);
+    client_expect(p, "{'sender':'bus','type':'event','topic':'bus.subscribers.job',"
+                     "'body':{'count':1}}");
+    group_join(b, "job", "g", 1);
+    publish(p, "job", 2);
+    expect_shared(a, p, "g", "job", 2);
+    client_send(p, "{'type':'event','topic':'job','retain':'connection','body':3}");
+    client_expect(b, "{'sender':'$P','group':'g','type':'event','topic':'job',"
+                     "'retain':'connection','body':3}");
+    client_close(a);
+    client_close(b);
+    client_expect(p, "{'sender':'bus','type':'event','topic':'bus.subscribers.job',"
+                     "'body':{'count':0}}");
 }
 
 static void test_monitor(struct session *session)
@@ -264,6 +296,7 @@ static const struct transcript transcripts[] = {
     TRANSCRIPT(test_arguments),
     TRANSCRIPT(test_receipts),
     TRANSCRIPT(test_monitor),
+    TRANSCRIPT_PLAIN(test_last_values_and_presence),
 };
 
 int main(void)

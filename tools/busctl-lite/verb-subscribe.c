@@ -153,7 +153,8 @@ static int run(struct cli *cli, const struct arguments *arguments)
 {
     const char *sender = arguments_value(arguments, "sender");
     struct subscriber subscriber = {.command = arguments_value(arguments, "exec"),
-                                    .options.sender = sender};
+                                    .options.sender = sender,
+                                    .options.group = arguments_value(arguments, "group")};
     int r;
 
     r = read_retained(cli, arguments_value(arguments, "retained"), &subscriber.options.retained);
@@ -163,6 +164,8 @@ static int run(struct cli *cli, const struct arguments *arguments)
         r = arguments_number(arguments, "count", &subscriber.wanted);
     if (!r && sender)
         r = check_peer(cli->verb, sender);
+    if (!r && subscriber.options.group)
+        r = check_group(cli->verb, subscriber.options.group);
     for (size_t i = 0; i < arguments->operand_count && !r; i++)
         r = check_pattern(cli->verb, arguments->operands[i]);
     if (r)
@@ -192,6 +195,8 @@ const struct command command_subscribe = {
             "  --count N       end after N events\n"
             "  --timeout SEC   end after that time; with --count exit 6 if fewer have come\n"
             "  --sender NAME   only events that NAME has sent\n"
+            "  --group GROUP   share the events with all who subscribe with this GROUP: each\n"
+            "                  event goes to one of them\n"
             "  --retained yes|no|only\n"
             "                  whether the last values that are kept come first (yes), do\n"
             "                  not come, or are all that comes\n"
@@ -206,10 +211,12 @@ const struct command command_subscribe = {
             "Examples:\n"
             "  busctl-lite subscribe 'org.example.#'\n"
             "  busctl-lite subscribe 'org.example.*.on' --count 1 --timeout 10\n"
-            "  busctl-lite subscribe 'org.example.#' --exec 'logger \"$BUS_TOPIC\"'\n",
+            "  busctl-lite subscribe 'org.example.#' --exec 'logger \"$BUS_TOPIC\"'\n"
+            "  busctl-lite subscribe org.example.job --group workers --exec ./work\n",
     .options = (const struct option_row[]){{"count", "N"},
                                            {"sender", "NAME"},
                                            {"exec", "CMD"},
+                                           {"group", "GROUP"},
                                            {"retained", "WHICH"},
                                            {"latest", NULL},
                                            {"overflow", "POLICY"},
