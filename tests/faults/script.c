@@ -205,6 +205,34 @@ static void do_overflow(struct cast *cast)
     step(cast->world, cast->bystander);
 }
 
+/* Receipts that wait for one who does not read, and events that give way to newer ones. */
+static void do_receipts(struct cast *cast)
+{
+    struct actor *reader = world_connect(cast->world, "reader");
+
+    actor_call(reader, "bus", "Subscribe", ",'body':{'topic':'r.#'}");
+    actor_call(reader, "bus", "Subscribe", ",'body':{'topic':'l.*','overflow':'latest'}");
+    step(cast->world, cast->bystander);
+    actor_publish_asking(cast->client, "r.nobody.waits", 10);
+    actor_publish_asking(cast->client, "denied.topic", 10);
+    step(cast->world, cast->bystander);
+    reader->deaf = true;
+    for (unsigned i = 0; i < 6; i++)
+        actor_publish_asking(cast->client, "r.a", 60000);
+    for (unsigned i = 0; i < 8; i++)
+        actor_send(cast->client, "{'type':'event','topic':'l.%s','body':%u}", i % 2 ? "a" : "b", i);
+    reader->deaf = false;
+    step(cast->world, cast->bystander);
+    /* Who is waited for goes. */
+    reader->deaf = true;
+    for (unsigned i = 0; i < 6; i++)
+        actor_publish_asking(cast->second, "r.a", 60000);
+    for (unsigned i = 0; i < 2; i++)
+        actor_send(cast->client, "{'type':'event','topic':'l.a','body':%u}", i);
+    actor_leave(reader);
+    step(cast->world, cast->bystander);
+}
+
 static void do_departures(struct cast *cast)
 {
     struct world *world = cast->world;
@@ -244,6 +272,7 @@ void script_run(struct world *world, struct actor *bystander)
     do_policy(&cast);
     do_lines(&cast);
     do_overflow(&cast);
+    do_receipts(&cast);
     do_departures(&cast);
 }
 
