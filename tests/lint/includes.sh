@@ -3,8 +3,9 @@
 # Includes go strictly downward. For the broker:
 #
 #     main > broker* > listener > dispatch > {driver* revoke} > snapshot
-#     > {audience retain} > {announce answer} > deliver > {access patience} > hub > peer > connection > outq > config > rules
-#     > policy > {names topics calls monitor presence retained} > {args documents quota topicset}
+#     > {audience retain} > {announce answer} > deliver > {access patience} > hub > peer
+#     > connection > outq > config > rules > policy
+#     > {names topics calls monitor presence retained} > {args documents quota topicset trie}
 #     > {limits deadlines chunk closer credentials document endpoint privileges sandbox
 #     watch fatal}
 #     > wire > base
@@ -110,7 +111,7 @@ function check_order(kind, name) {
 BEGIN {
     base_rank = 3
     count = split("limits,deadlines,chunk,closer,credentials,document,endpoint,privileges,sandbox,watch,fatal " \
-                  "args,documents,quota,topicset " \
+                  "args,documents,quota,topicset,trie " \
                   "names,topics,calls,monitor,presence,retained policy rules config outq connection peer hub " \
                   "access,patience deliver announce,answer audience,retain snapshot revoke,driver dispatch listener broker main", groups, " ")
     for (i = 1; i <= count; i++) {
