@@ -103,6 +103,24 @@ static void do_events(struct cast *cast)
     step(cast->world, cast->bystander);
 }
 
+static void do_values(struct cast *cast)
+{
+    actor_call(cast->client, "bus", "Subscribe", ",'body':{'topic':'bus.subscribers.v.a'}");
+    actor_send(cast->second, "{'type':'event','topic':'v.a','retain':'connection','body':1}");
+    actor_send(cast->second, "{'type':'event','topic':'v.b','retain':'bus','body':2}");
+    actor_send(cast->second, "{'type':'event','topic':'v.c','retain':'disk','ttl':5,'body':3}");
+    step(cast->world, cast->bystander);
+    actor_call(cast->client, "bus", "Subscribe", ",'body':{'topic':'v.#'}");
+    actor_call(cast->client, "bus", "Retained", ",'body':{'topic':'#'}");
+    step(cast->world, cast->bystander);
+    actor_send(cast->second, "{'type':'event','topic':'v.b','retain':'bus','body':'new'}");
+    actor_send(cast->service, "{'type':'event','topic':'v.a','retain':'connection','body':4}");
+    actor_send(cast->service, "{'type':'event','topic':'v.d','retain':'bus','body':5}");
+    actor_send(cast->service, "{'type':'event','topic':'v.d','retain':'bus'}");
+    actor_call(cast->client, "bus", "Subscribe", ",'body':{'topic':'v.*','retained':'only'}");
+    step(cast->world, cast->bystander);
+}
+
 static void do_fds(struct cast *cast)
 {
     /* One with fds, by hand, and one that is answered with some. */
@@ -266,6 +284,7 @@ void script_run(struct world *world, struct actor *bystander)
     do_names(&cast);
     do_calls(&cast);
     do_events(&cast);
+    do_values(&cast);
     do_fds(&cast);
     do_monitoring(&cast);
     do_questions(&cast);
