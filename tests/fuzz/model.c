@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "busd/audience.h"
 #include "busd/driver.h"
 #include "libbus/base/macros.h"
 #include "libbus/wire/envelope.h"
@@ -39,6 +40,12 @@ void model_init(struct model *model, const struct limits *limits)
     *model = (struct model){.limits = *limits};
     for (unsigned k = 0; k < MODEL_PLAYERS; k++)
         model->players[k].fd = -1;
+}
+
+void model_deinit(struct model *model)
+{
+    for (size_t i = 0; i < MODEL_VALUES; i++)
+        model_value_end(&model->values.values[i]);
 }
 
 /* ------------------------------------------------------------ finding people */
@@ -183,6 +190,80 @@ static bool is_guarded(struct model *model, struct span topic, unsigned sender)
     return false;
 }
 
+/* --------------------------------------------------------------- last values */
+
+/* Whether a name that is the topic or the beginning of it has an owner. */
+static bool has_guard(struct model *model, struct span topic)
+{
+    return is_guarded(model, topic, NOBODY);
+}
+
+static bool is_trusted(struct model *model, const struct model_value *value)
+{
+    unsigned publisher = value->gone ? NOBODY : value->player;
+
+    return value->guarded || !is_guarded(model, model_value_topic(value), publisher);
+}
+
+/* A subscription's sender: who has gone is known by its unique name alone. */
+static bool value_fits(struct model *model, const struct model_value *value, struct span sender)
+{
+    return sender.size == 0 || grammar_unique_name(sender) == value->name ||
+           (!value->gone && find_player(model, sender) == value->player);
+}
+
+/* Ends by itself: those who listen are told, in the publisher's name if it could say so. */
+static void end_value(struct model *model, struct model_value *value, unsigned group)
+{
+    bool own = !value->gone && is_trusted(model, value);
+    struct span topic = model_value_topic(value);
+
+    for (unsigned k = 0; k < MODEL_PLAYERS; k++) {
+        if (!model->players[k].name ||
+            !gets_event(model, k, NULL, topic, own ? value->player : BROKER))
+            continue;
+        json_t *tree = json_pack("{s:s, s:s, s:s%, s:n}", "sender",
+                                 own ? name_of(model, value->player) : "bus", "type", "event",
+                                 "topic", topic.data, topic.size, "body");
+        player_expect(&model->players[k], group, tree);
+    }
+    model_value_end(value);
+}
+
+static void leave_values(struct model *model, unsigned k, unsigned group)
+{
+    for (size_t i = 0; i < MODEL_VALUES; i++) {
+        struct model_value *value = &model->values.values[i];
+        if (!value->rest || value->gone || value->player != k)
+            continue;
+        if (value->connection)
+            end_value(model, value, group);
+        else
+            value->gone = true;
+    }
+}
+
+/* How many match, and `show` them. */
+static unsigned take_values(struct model *model, unsigned k, const struct args *args, bool show)
+{
+    struct model_value *value = NULL;
+    unsigned count = 0;
+    char prefix[64];
+
+    while ((value = model_values_next(&model->values, value))) {
+        if (!grammar_matches(args->topic, model_value_topic(value)) ||
+            !value_fits(model, value, args->sender) || !is_trusted(model, value))
+            continue;
+        count++;
+        snprintf(prefix, sizeof(prefix), "{\"sender\":\":%" PRIu64 "\",\"retained\":true,",
+                 value->name);
+        if (show)
+            player_expect_line(&model->players[k], span_from(prefix),
+                               (struct span){value->rest, value->size}, NULL);
+    }
+    return count;
+}
+
 /* -------------------------------------------------------------------- errors */
 
 static void expect_error(struct model *model, unsigned k, unsigned group, uint64_t id,
@@ -300,6 +381,25 @@ static void expect_value(struct model *model, unsigned k, unsigned group, const 
     json_decref(body);
 }
 
+/* How many listen is not foretold, but that it is told: of one topic, or of those that
+ * somebody watches. */
+static unsigned count_watched(const struct model *model, struct span pattern)
+{
+    unsigned count = 0;
+
+    if (presence_part(pattern).size > 0)
+        return 1;
+    for (size_t i = 0; i < MODEL_SUBSCRIPTIONS; i++) {
+        struct span topic = model_text_span(&model->subscriptions[i].pattern);
+        bool first = model->subscriptions[i].live && presence_part(topic).size > 0;
+        for (size_t before = 0; before < i && first; before++)
+            first = !model->subscriptions[before].live ||
+                    !span_equal(model_text_span(&model->subscriptions[before].pattern), topic);
+        count += first && grammar_matches(pattern, topic);
+    }
+    return count;
+}
+
 /* What the broker's own topics say now: how many match, and `show` them. */
 static unsigned take_snapshot(struct model *model, unsigned k, struct span pattern, bool show)
 {
@@ -324,7 +424,7 @@ static unsigned take_snapshot(struct model *model, unsigned k, struct span patte
         if (show)
             expect_value(model, k, group, topic, peer_body());
     }
-    return count;
+    return count + count_watched(model, pattern);
 }
 
 static unsigned count_subscriptions(const struct model *model, unsigned k)
@@ -336,14 +436,32 @@ static unsigned count_subscriptions(const struct model *model, unsigned k)
     return count;
 }
 
+/* The last values that a subscription begins with: their number, and `show` them. */
+static unsigned begin_with(struct model *model, unsigned k, const struct args *args, bool show)
+{
+    if (args->retained == ARGS_RETAINED_NO)
+        return 0;
+    if (!grammar_is_reserved(args->topic))
+        return take_values(model, k, args, show);
+    if (args->sender.size > 0 && !span_is(args->sender, "bus"))
+        return 0;
+    return take_snapshot(model, k, args->topic, show);
+}
+
 static int subscribe(struct model *model, unsigned k, const struct args *args, json_t **ret_body)
 {
     size_t i = 0;
 
+    if (audience_check(args->topic))
+        return WIRE_INVALID_ARGUMENTS;
     if (args->group.size > 0 &&
         (grammar_is_reserved(args->topic) || args->retained == ARGS_RETAINED_ONLY ||
          args->overflow != OVERFLOW_DROP))
         return WIRE_INVALID_ARGUMENTS;
+    if (args->retained == ARGS_RETAINED_ONLY) {
+        *ret_body = json_pack("{s:I}", "retained", (json_int_t)begin_with(model, k, args, false));
+        return 0;
+    }
     if (count_subscriptions(model, k) >= model->limits.subscriptions)
         return WIRE_LIMIT_EXCEEDED;
     while (model->subscriptions[i].live)
@@ -356,10 +474,8 @@ static int subscribe(struct model *model, unsigned k, const struct args *args, j
     model_text_set(&subscription->pattern, args->topic);
     model_text_set(&subscription->sender, args->sender);
     model_text_set(&subscription->group, args->group);
-    bool values = grammar_is_reserved(args->topic) &&
-                  (args->sender.size == 0 || span_is(args->sender, "bus"));
     *ret_body = json_pack("{s:I, s:I}", "subscription", (json_int_t)subscription->id, "retained",
-                          (json_int_t)(values ? take_snapshot(model, k, args->topic, false) : 0));
+                          (json_int_t)begin_with(model, k, args, false));
     return 0;
 }
 
@@ -486,9 +602,8 @@ static void call_bus(struct model *model, const struct message *message)
         }
     }
     /* The values come after the reply. */
-    if (r == 0 && span_is(envelope->method, "Subscribe") && grammar_is_reserved(args.topic) &&
-        (args.sender.size == 0 || span_is(args.sender, "bus")))
-        take_snapshot(model, message->from, args.topic, true);
+    if (r == 0 && span_is(envelope->method, "Subscribe"))
+        begin_with(model, message->from, &args, true);
     json_decref(body);
     args_deinit(&args);
 }
@@ -620,6 +735,11 @@ void model_advance(struct model *model, uint64_t ms)
         abandon(model, call, group, "timeout");
         expect_error(model, call->caller, group, call->id, WIRE_TIMEOUT);
     }
+    for (size_t i = 0; i < MODEL_VALUES; i++) {
+        struct model_value *value = &model->values.values[i];
+        if (value->rest && value->at > 0 && value->at <= model->now)
+            end_value(model, value, group);
+    }
 }
 
 /* --------------------------------------------------------------------- lines */
@@ -673,6 +793,20 @@ static unsigned share_out(struct model *model, const struct message *message)
     return count;
 }
 
+/* 0, or the error. */
+static int retain(struct model *model, const struct message *message)
+{
+    const struct envelope *envelope = &message->envelope;
+    const struct model_value value = {.player = message->from,
+                                      .name = model->players[message->from].name,
+                                      .guarded = has_guard(model, envelope->topic),
+                                      .at = envelope->ttl > 0 ? model->now + envelope->ttl : 0};
+
+    return envelope_has(envelope, KEY_RETAIN)
+               ? model_values_set(&model->values, envelope, model->limits.retained, &value)
+               : 0;
+}
+
 static void take_event(struct model *model, const struct message *message)
 {
     const struct envelope *envelope = &message->envelope;
@@ -689,6 +823,10 @@ static void take_event(struct model *model, const struct message *message)
     }
     if (!admit_receipt(model, message))
         return;
+    if (retain(model, message) != 0) {
+        expect_refusal(model, message, WIRE_LIMIT_EXCEEDED);
+        return;
+    }
     for (unsigned k = 0; k < MODEL_PLAYERS; k++) {
         if (to == k || (to == NOBODY && model->players[k].name &&
                         gets_event(model, k, NULL, envelope->topic, message->from))) {
@@ -798,6 +936,7 @@ void model_leave(struct model *model, unsigned k)
     for (size_t i = 0; i < MODEL_SUBSCRIPTIONS; i++)
         if (model->subscriptions[i].player == k)
             model->subscriptions[i].live = false;
+    leave_values(model, k, group);
     leave_calls(model, k, group);
     for (size_t i = 0; i < MODEL_NAMES; i++) {
         struct model_name_change change;
