@@ -94,16 +94,17 @@ static int begin_watch(struct hub *hub, struct span pattern)
     return r;
 }
 
-int audience_join(struct hub *hub, struct peer *peer, struct span pattern, struct span sender,
+int audience_join(struct hub *hub, struct peer *peer, const struct topics_request *request,
                   struct subscription **ret_subscription)
 {
     struct subscription *subscription;
+    struct span pattern = request->pattern;
 
     int r = is_watch(pattern) ? begin_watch(hub, pattern) : 0;
     if (r < 0)
         return r;
-    r = topics_subscribe(&hub->topics, &peer->subscriber, pattern, sender,
-                         peer->limits->subscriptions, &subscription);
+    r = topics_subscribe(&hub->topics, &peer->subscriber, request, peer->limits->subscriptions,
+                         &subscription);
     if (r != 0) {
         if (is_watch(pattern))
             presence_unwatch(&hub->presence, pattern);

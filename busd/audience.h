@@ -11,7 +11,7 @@
 #include "busd/announce.h"
 
 /* As topics_subscribe(), for a pattern that audience_check() lets pass. */
-int audience_join(struct hub *hub, struct peer *peer, struct span pattern, struct span sender,
+int audience_join(struct hub *hub, struct peer *peer, const struct topics_request *request,
                   struct subscription **ret_subscription);
 
 /* NULL, or what is wrong with a pattern of the topics bus.subscribers.<topic>. */

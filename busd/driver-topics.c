@@ -24,19 +24,36 @@ static bool may_subscribe(struct driver_call *call)
     return false;
 }
 
+/* Which of the limits it is that the caller has reached. */
+static void fail_subscribe(struct driver_call *call)
+{
+    struct subscriber *subscriber = &call->caller->subscriber;
+    uint64_t own = call->caller->limits->subscriptions, user, wildcards;
+
+    quota_limit(subscriber->user, QUOTA_SUBSCRIPTIONS, &user);
+    if (subscriber->count >= own || subscriber->user->used[QUOTA_SUBSCRIPTIONS] >= user) {
+        driver_fail_limit(call, subscriber->count, "subscriptions", own, QUOTA_SUBSCRIPTIONS);
+        return;
+    }
+    const char *limit = quota_limit(subscriber->user, QUOTA_WILDCARDS, &wildcards);
+    driver_fail(call, WIRE_LIMIT_EXCEEDED,
+                "the patterns of your user have %" PRIu64 " segments behind their first '*', and "
+                "with this one more than %" PRIu64 " (%s)",
+                subscriber->user->used[QUOTA_WILDCARDS], wildcards, limit);
+    hub_log_limit(call->hub, call->caller, limit, wildcards);
+}
+
 /* Makes the subscription, or says why there cannot be one. */
 static bool join(struct driver_call *call, struct subscription **ret_subscription)
 {
-    struct peer *caller = call->caller;
+    const struct topics_request request = {call->args.topic, call->args.sender,
+                                           call->args.overflow};
 
-    int r = audience_join(call->hub, caller, call->args.topic, call->args.sender, ret_subscription);
+    int r = audience_join(call->hub, call->caller, &request, ret_subscription);
     if (r == WIRE_LIMIT_EXCEEDED)
-        driver_fail_limit(call, caller->subscriber.count, "subscriptions",
-                          caller->limits->subscriptions, QUOTA_SUBSCRIPTIONS);
+        fail_subscribe(call);
     else if (r < 0)
         driver_fail(call, WIRE_LIMIT_EXCEEDED, "the bus is out of memory");
-    else
-        (*ret_subscription)->overflow = call->args.overflow;
     return r == 0;
 }
 

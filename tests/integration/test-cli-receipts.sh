@@ -14,7 +14,7 @@ out '{"matched":0,"queued":0,"dropped":0}' "--receipt with nobody: says so"
 run "$BUSCTL" publish org.test.a --require 1
 check 8 "--require 1 with nobody: status 8"
 out "" "--require prints nothing"
-err "busctl-lite: org.test.a: only 0 got it, and 1 had to" "--require 1 with nobody: says so"
+err "busctl-lite: org.test.a: nobody got it, and 1 had to" "--require 1 with nobody: says so"
 
 subscriber one 'org.test.#'
 one=$LAST
@@ -41,7 +41,7 @@ out '{"events":3,"matched":3,"queued":3,"dropped":0}' "--lines --receipt: the su
 run_with '1
 2' "$BUSCTL" publish org.test.b --lines --require 2
 check 8 "--lines --require: status 8"
-err "busctl-lite: org.test.b: of one event only 1 got it, and 2 had to" \
+err "busctl-lite: org.test.b: one of the events: 1 got it, and 2 had to" \
     "--lines --require: says so"
 run_with '1
 2
@@ -89,14 +89,14 @@ seq 100000 >"$WORK/all.numbers"
 verify "the slow reader has got all, in order" cmp "$WORK/numbers" "$WORK/all.numbers"
 same "$WORK/all.err" "" "the slow reader has lost nothing"
 
-slow newest --latest --timeout 3
-many 100000 | "$BUSCTL" publish org.slow.a --lines
+slow newest --latest --timeout 2
+many 30000 | "$BUSCTL" publish org.slow.a --lines
 run "$BUSCTL" publish org.slow.a '"the newest"' --receipt
 out '{"matched":1,"queued":1,"dropped":0}' "--latest: the newest is queued"
 touch "$WORK/go"
 ended "$slow"
 lines=$(wc -l <"$WORK/newest.out")
-verify "--latest skips ($lines of 100001)" test "$lines" -lt 50000
+verify "--latest skips ($lines of 30001)" test "$lines" -lt 15000
 has "$WORK/newest.out" "the newest" "--latest: the newest comes"
 same "$WORK/newest.err" "" "--latest says nothing"
 

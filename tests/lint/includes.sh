@@ -6,7 +6,7 @@
 #     > {audience persist retain} > {announce answer} > deliver > {access patience} > hub
 #     > peer > connection > latest > outq > config > rules > policy
 #     > {names topics calls receipts monitor presence retained store}
-#     > {args database documents quota topicset}
+#     > {args database documents quota topicset trie}
 #     > {limits backlog deadlines overflow chunk closer credentials document endpoint privileges
 #     sandbox sqlite statedir watch fatal}
 #     > wire > base
@@ -112,7 +112,7 @@ function check_order(kind, name) {
 BEGIN {
     base_rank = 3
     count = split("limits,backlog,deadlines,overflow,chunk,closer,credentials,document,endpoint,privileges,sandbox,sqlite,statedir,watch,fatal " \
-                  "args,database,documents,quota,topicset " \
+                  "args,database,documents,quota,topicset,trie " \
                   "names,topics,calls,receipts,monitor,presence,retained,store policy rules config outq latest connection peer hub " \
                   "access,patience deliver announce,answer audience,persist,retain snapshot revoke,driver dispatch listener broker main", groups, " ")
     for (i = 1; i <= count; i++) {

@@ -41,18 +41,26 @@ static int teardown(void **state)
     }
     assert_int_equal(topics.count, 0);
     assert_int_equal(topics.count_broker, 0);
-    assert_int_equal(topics.nodes.count, 0);
+    assert_int_equal(topics.patterns.nodes.count, 0);
     topics_deinit(&topics);
     users_end(&users);
     return 0;
+}
+
+static int try_subscribe(struct subscriber *subscriber, struct span pattern, struct span sender,
+                         size_t max, struct subscription **ret_subscription)
+{
+    const struct topics_request request = {pattern, sender, OVERFLOW_DROP};
+
+    return topics_subscribe(&topics, subscriber, &request, max, ret_subscription);
 }
 
 static uint64_t subscribe(unsigned who, const char *pattern, const char *sender)
 {
     struct subscription *subscription = NULL;
 
-    assert_int_equal(topics_subscribe(&topics, &subscribers[who], span_from(pattern),
-                                      span_from(sender), LIMIT, &subscription),
+    assert_int_equal(try_subscribe(&subscribers[who], span_from(pattern), span_from(sender), LIMIT,
+                                   &subscription),
                      0);
     assert_ptr_equal(subscription->subscriber, &subscribers[who]);
     assert_true(span_is(subscription->pattern, pattern));
@@ -144,11 +152,12 @@ static void test_filters(void **state)
 static uint64_t subscribe_for(unsigned who, const char *pattern, const char *sender,
                               enum overflow_policy overflow)
 {
-    uint64_t id = subscribe(who, pattern, sender);
-    struct list *node = subscribers[who].subscriptions.prev;
+    const struct topics_request request = {span_from(pattern), span_from(sender), overflow};
+    struct subscription *subscription = NULL;
 
-    LIST_ENTRY(node, struct subscription, by_subscriber)->overflow = overflow;
-    return id;
+    assert_int_equal(topics_subscribe(&topics, &subscribers[who], &request, LIMIT, &subscription),
+                     0);
+    return subscription->id;
 }
 
 /* What the route of a topic says of the one subscriber whom it goes to. */
@@ -182,6 +191,12 @@ static void test_overflow(void **state)
     assert_int_equal(overflow("b"), OVERFLOW_DROP);
     subscribe(0, "c", NULL);
     assert_int_equal(overflow("c"), OVERFLOW_DROP);
+    /* The same but for that: neither stands for the other. */
+    subscribe_for(0, "c", NULL, OVERFLOW_LATEST);
+    uint64_t strong = subscribe_for(0, "c", NULL, OVERFLOW_DISCONNECT);
+    assert_int_equal(overflow("c"), OVERFLOW_DISCONNECT);
+    assert_int_equal(topics_unsubscribe(&topics, &subscribers[0], strong), 0);
+    assert_int_equal(overflow("c"), OVERFLOW_DROP);
 }
 
 static void test_unsubscribe(void **state)
@@ -201,7 +216,7 @@ static void test_unsubscribe(void **state)
     assert_string_equal(route("a.b"), "1");
     assert_int_equal(topics_unsubscribe(&topics, &subscribers[1], other), 0);
     assert_string_equal(route("a.b"), "");
-    assert_int_equal(topics.nodes.count, 0);
+    assert_int_equal(topics.patterns.nodes.count, 0);
     /* An id is not used again. */
     assert_int_not_equal(subscribe(0, "a.b", NULL), second);
 }
@@ -219,18 +234,16 @@ static void test_limit(void **state)
     struct subscription *subscription;
 
     for (unsigned i = 0; i < 3; i++)
-        assert_int_equal(topics_subscribe(&topics, &subscribers[0], SPAN("a"), (struct span){0}, 3,
-                                          &subscription),
-                         0);
+        assert_int_equal(
+            try_subscribe(&subscribers[0], SPAN("a"), (struct span){0}, 3, &subscription), 0);
     assert_int_equal(
-        topics_subscribe(&topics, &subscribers[0], SPAN("b.c"), (struct span){0}, 3, &subscription),
+        try_subscribe(&subscribers[0], SPAN("b.c"), (struct span){0}, 3, &subscription),
         WIRE_LIMIT_EXCEEDED);
     assert_int_equal(subscribers[0].count, 3);
-    assert_int_equal(topics.nodes.count, 1);
+    assert_int_equal(topics.patterns.nodes.count, 1);
     assert_int_equal(topics_unsubscribe(&topics, &subscribers[0], subscription->id), 0);
     assert_int_equal(
-        topics_subscribe(&topics, &subscribers[0], SPAN("b.c"), (struct span){0}, 3, &subscription),
-        0);
+        try_subscribe(&subscribers[0], SPAN("b.c"), (struct span){0}, 3, &subscription), 0);
 }
 
 /* The longest patterns and topics there are. */
@@ -320,6 +333,16 @@ static int compare_strings(const void *a, const void *b)
     return strcmp(a, b);
 }
 
+/* Of several subscriptions of one subscriber to the same a route has one. */
+static bool has_twin(const struct model *m)
+{
+    for (const struct model *other = models; other < m; other++)
+        if (other->used && other->who == m->who && strcmp(other->pattern, m->pattern) == 0 &&
+            strcmp(other->sender, m->sender) == 0)
+            return true;
+    return false;
+}
+
 /* The same text as route() makes, from the model. */
 static const char *model_route(const char *topic)
 {
@@ -336,7 +359,8 @@ static const char *model_route(const char *topic)
                 !grammar_matches(span_from(m->pattern), span_from(topic)))
                 continue;
             plain |= !m->sender[0];
-            snprintf(parts[count++], sizeof(parts[0]), "%u:%s", who, m->sender);
+            if (!has_twin(m))
+                snprintf(parts[count++], sizeof(parts[0]), "%u:%s", who, m->sender);
         }
         if (plain)
             snprintf(parts[0], sizeof(parts[0]), "%u", who);
@@ -411,6 +435,59 @@ static void test_random(void **state)
     assert_in_range(received, 3000, 29000);
 }
 
+/* However hostile the patterns are, a walk has no more steps than their users may have. */
+static void test_steps(void **state)
+{
+    enum { DEPTH = 14, SEGMENTS_MAX = 1024 };
+    struct limits limits;
+    unsigned accepted = 0, refused = 0;
+    char topic[2 * DEPTH];
+
+    limits_init(&limits, true);
+    limits.wildcards_per_user = SEGMENTS_MAX;
+    limits.subscriptions_per_user = UINT64_C(1) << DEPTH;
+    users.quotas.limits = &limits;
+    for (unsigned bits = 0; bits < 1u << DEPTH; bits++) {
+        struct subscription *subscription;
+        char pattern[2 * DEPTH];
+        for (unsigned i = 0; i < DEPTH; i++) {
+            pattern[2 * i] = bits >> i & 1 ? '*' : 'a';
+            pattern[2 * i + 1] = i + 1 < DEPTH ? '.' : '\0';
+        }
+        int r = try_subscribe(&subscribers[bits % SUBSCRIBERS], span_from(pattern),
+                              (struct span){0}, 1u << DEPTH, &subscription);
+        assert_true(r == 0 || r == WIRE_LIMIT_EXCEEDED);
+        accepted += r == 0;
+        refused += r != 0;
+        if (bits == 0)
+            strcpy(topic, pattern);
+    }
+    assert_in_range(accepted, SEGMENTS_MAX / DEPTH, SEGMENTS_MAX);
+    assert_true(refused > 0);
+    topics.steps = 0;
+    assert_non_null(topics_route(&topics, span_from(topic)));
+    assert_in_range(topics.steps, accepted, 2 + 3 * DEPTH + SEGMENTS_MAX + accepted);
+    /* From then on it costs nothing … */
+    topics.steps = 0;
+    assert_non_null(topics_route(&topics, span_from(topic)));
+    assert_int_equal(topics.steps, 0);
+    /* … nor do subscriptions of others to something else, but for one comparison each … */
+    subscribe(0, "b.*", NULL);
+    subscribe(0, "c.*", NULL);
+    assert_non_null(topics_route(&topics, span_from(topic)));
+    assert_int_equal(topics.steps, 2);
+    /* … or so many that they are not remembered. */
+    topics.steps = 0;
+    for (unsigned i = 0; i <= TOPICS_CHANGES; i++)
+        assert_int_equal(topics_unsubscribe(&topics, &subscribers[0], subscribe(0, "d.*", NULL)),
+                         0);
+    assert_non_null(topics_route(&topics, span_from(topic)));
+    assert_true(topics.steps >= accepted);
+    for (unsigned i = 0; i < SUBSCRIBERS; i++)
+        topics_leave(&topics, &subscribers[i]);
+    users.quotas.limits = &users.limits;
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -424,6 +501,7 @@ int main(void)
         TEST(test_unsubscribe),
         TEST(test_ids_are_ones_own),
         TEST(test_limit),
+        TEST(test_steps),
         TEST(test_long),
         TEST(test_cache),
         TEST(test_marks),

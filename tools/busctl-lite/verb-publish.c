@@ -220,8 +220,11 @@ static int settle(struct publisher *publisher, bool lines)
     uint64_t fewest = bus_publisher_get_fewest(publisher->paced);
     if (fewest >= publisher->required)
         return STATUS_OK;
-    return report_failure(STATUS_NOBODY, "%s: %s%" PRIu64 " got it, and %" PRIu64 " had to%s",
-                          publisher->topic, lines ? "of one event only " : "only ", fewest,
+    char who[32] = "nobody";
+    if (fewest > 0)
+        snprintf(who, sizeof(who), "%" PRIu64, fewest);
+    return report_failure(STATUS_NOBODY, "%s: %s%s got it, and %" PRIu64 " had to%s",
+                          publisher->topic, lines ? "one of the events: " : "", who,
                           publisher->required,
                           receipt.dropped > 0 ? " (some do not read, and have lost it)" : "");
 }
