@@ -306,7 +306,7 @@ static void test_power_cuts(void **state)
 {
     struct shelf *shelf = *state;
     struct history history = {{0}, {0}};
-    struct random random = {1};
+    struct random random = {.state = 1};
 
     insert_disk(shelf);
     assert_int_equal(shelf_open(shelf), 0);
@@ -324,7 +324,7 @@ static void test_failing_syncs(void **state)
 {
     struct shelf *shelf = *state;
     struct history history = {{0}, {0}};
-    struct random random = {2};
+    struct random random = {.state = 2};
     unsigned failures = 0;
 
     insert_disk(shelf);
@@ -355,7 +355,7 @@ static void test_full(void **state)
 {
     struct shelf *shelf = *state;
     struct history history = {{0}, {0}};
-    struct random random = {3};
+    struct random random = {.state = 3};
     struct shelf_ticket ticket;
 
     insert_disk(shelf);
