@@ -807,6 +807,13 @@ static int retain(struct model *model, const struct message *message)
                : 0;
 }
 
+/* There is no disk here: a value for it lasts as long as the bus, and its publisher is told;
+ * by the event's id instead of the receipt, or at once. */
+static bool misses_disk(const struct envelope *envelope)
+{
+    return span_equal(envelope->retain, SPAN("disk")) && !envelope_clears(envelope);
+}
+
 static void take_event(struct model *model, const struct message *message)
 {
     const struct envelope *envelope = &message->envelope;
@@ -827,6 +834,8 @@ static void take_event(struct model *model, const struct message *message)
         expect_refusal(model, message, WIRE_LIMIT_EXCEEDED);
         return;
     }
+    if (misses_disk(envelope) && envelope->id == 0)
+        expect_refusal(model, message, WIRE_STORAGE_FAILED);
     for (unsigned k = 0; k < MODEL_PLAYERS; k++) {
         if (to == k || (to == NOBODY && model->players[k].name &&
                         gets_event(model, k, NULL, envelope->topic, message->from))) {
@@ -836,7 +845,10 @@ static void take_event(struct model *model, const struct message *message)
     }
     if (to == NOBODY)
         receivers += (int)share_out(model, message);
-    expect_receipt(model, message, receivers);
+    if (misses_disk(envelope) && envelope->id > 0)
+        expect_refusal(model, message, WIRE_STORAGE_FAILED);
+    else
+        expect_receipt(model, message, receivers);
 }
 
 static void take_message(struct model *model, const struct message *message)

@@ -214,7 +214,7 @@ static void test_kills(void **state)
     const char *more = getenv("BUSD_TEST_KILLS");
     const char *seed = getenv("BUSD_TEST_SEED");
     unsigned kills = (unsigned)strtoul(more ? more : KILLS, NULL, 10);
-    struct ledger ledger = {.random = {seed ? strtoull(seed, NULL, 10) : 1}};
+    struct ledger ledger = {.random.state = seed ? strtoull(seed, NULL, 10) : 1};
     unsigned newer = 0;
     struct busd busd;
 
