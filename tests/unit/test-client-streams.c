@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Calls with several replies, as a caller that iterates or has a handler. */
 #include <sys/ioctl.h>
+#include <sys/wait.h>
 
 #include "tests/unit/client-fixture.h"
 
@@ -429,6 +430,69 @@ static void test_held_up_and_waiting(void **state)
     fixture_end(&f);
 }
 
+#define LARGE  ((size_t)1 << 20)
+#define LARGES 80
+
+static void write_all(int fd, const char *data, size_t size)
+{
+    while (size > 0) {
+        ssize_t n = write(fd, data, size);
+        if (n <= 0)
+            _exit(1);
+        data += n;
+        size -= (size_t)n;
+    }
+}
+
+/* Another process, because the socket does not take so much at once. */
+static pid_t write_large_items(struct fixture *f)
+{
+    static const char head[] = "{\"sender\":\":7\",\"type\":\"reply\",\"id\":1,\"more\":true,"
+                               "\"body\":\"";
+    static const char last[] = "{\"sender\":\":7\",\"type\":\"reply\",\"id\":2}\n";
+    pid_t pid = fork();
+
+    assert_true(pid >= 0);
+    if (pid > 0)
+        return pid;
+    char *line = malloc(LARGE);
+    memset(line, 'x', LARGE);
+    memcpy(line, head, sizeof(head) - 1);
+    memcpy(line + LARGE - 3, "\"}\n", 3);
+    for (int i = 0; i < LARGES; i++)
+        write_all(f->broker, line, LARGE);
+    write_all(f->broker, last, sizeof(last) - 1);
+    _exit(0);
+}
+
+/* What is kept has an end, also while the program waits for something else. */
+static void test_too_much(void **state)
+{
+    struct bus_error error = BUS_ERROR_INIT;
+    struct fixture f;
+    int status, r, got = 0;
+
+    fixture_begin(&f);
+    struct bus_stream *stream = open_stream(&f, BUS_TIMEOUT_DEFAULT);
+    bus_flush(f.bus, 1000);
+    free(fixture_hear(&f));
+    pid_t writer = write_large_items(&f);
+    assert_int_equal(bus_call_text(f.bus, "org.x", "M", NULL, 0, BUS_TIMEOUT_DEFAULT, NULL, NULL),
+                     0);
+    while ((r = bus_stream_next(stream, NULL, &error)) > 0)
+        got++;
+    assert_int_equal(r, -EDQUOT);
+    assert_string_equal(error.name, BUS_ERROR_LIMIT_EXCEEDED);
+    assert_in_range(got, 60, 64);
+    bus_stream_close(stream);
+    free(fixture_hear(&f));
+    fixture_pump(&f);
+    fixture_expect(&f, "{\"type\":\"cancel\",\"to\":\"org.x\",\"id\":1}");
+    assert_int_equal(waitpid(writer, &status, 0), writer);
+    assert_int_equal(status, 0);
+    fixture_end(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -442,6 +506,7 @@ int main(void)
         cmocka_unit_test(test_iteration_disconnected),
         cmocka_unit_test(test_held_up),
         cmocka_unit_test(test_held_up_and_waiting),
+        cmocka_unit_test(test_too_much),
     };
 
     return cmocka_run_group_tests_name("streams of the client library", tests, NULL, NULL);
