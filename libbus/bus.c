@@ -10,6 +10,7 @@
 
 #include "libbus/address.h"
 #include "libbus/base/macros.h"
+#include "libbus/body.h"
 #include "libbus/client.h"
 #include "libbus/error.h"
 
@@ -35,6 +36,7 @@ static struct bus *client_new(int fd)
     loop_init(&bus->loop);
     input_init(&bus->input);
     output_init(&bus->output);
+    bus_set_memfd_threshold(bus, BODY_MEMFD_THRESHOLD);
     list_init(&bus->backlog);
     list_init(&bus->unused);
     list_init(&bus->slots);
@@ -259,5 +261,5 @@ void bus_set_output_limit(struct bus *bus, size_t bytes)
 
 size_t bus_output_size(const struct bus *bus)
 {
-    return output_size(&bus->output);
+    return output_weight(&bus->output);
 }

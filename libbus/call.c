@@ -147,6 +147,8 @@ static int check_draft(const struct bus_message *call, struct bus_error *error)
         return bus_error_set_errno(error, -EINVAL, "the message is not a call to be sent");
     if (call->draft->sent)
         return bus_error_set_errno(error, -EALREADY, "the message has been sent already");
+    if (call->draft->memory.fd >= 0)
+        return bus_error_set_errno(error, -EBUSY, "the message's body is not sealed yet");
     return 0;
 }
 

@@ -78,6 +78,8 @@ struct bus {
     struct output output;
     size_t output_limit;
     size_t message_bytes; /* what the greeting allows; 0: not known yet */
+    unsigned fds_per_message;
+    size_t memfd_threshold; /* longer bodies go as sealed memory */
 
     struct list slots;
     uint64_t last_id;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "libbus/base/macros.h"
+#include "libbus/body.h"
 #include "libbus/client.h"
 #include "libbus/error.h"
 #include "libbus/wire/errors.h"
@@ -29,9 +30,10 @@ static void greet(struct bus *bus, struct bus_message *message)
 {
     const char *name, *id;
     json_int_t bytes = 0;
+    json_int_t fds = FDS_MAX;
 
-    if (json_unpack(bus_message_body(message), "{s:s, s:s, s?{s?I}}", "name", &name, "bus", &id,
-                    "limits", "message_bytes", &bytes) < 0 ||
+    if (json_unpack(bus_message_body(message), "{s:s, s:s, s?{s?I, s?I}}", "name", &name, "bus",
+                    &id, "limits", "message_bytes", &bytes, "fds_per_message", &fds) < 0 ||
         grammar_unique_name(span_from(name)) == 0 || strlen(id) >= sizeof(bus->id)) {
         client_garbled(bus, BUS_ERROR_INVALID_MESSAGE, "a greeting without a name for us", 0);
         return;
@@ -39,6 +41,7 @@ static void greet(struct bus *bus, struct bus_message *message)
     strcpy(bus->unique_name, name);
     strcpy(bus->id, id);
     bus->message_bytes = bytes > 0 ? (size_t)bytes : 0;
+    bus->fds_per_message = fds > 0 ? (unsigned)MIN(fds, FDS_MAX) : 0;
     bus->greeted = true;
 }
 
@@ -81,18 +84,17 @@ void client_queue(struct bus *bus, struct bus_message *message)
     list_append(&bus->backlog, &message->link);
 }
 
-/* The kernel has kept a message's fds back, because our own table is full or by a
- * security module's will. Whoever cares about the message is told; the rest of the
- * stream is in step. Takes the message. */
-static void lost_fds(struct bus *bus, struct bus_message *message)
+/* A message that cannot be handed out, though the rest of the stream is in step:
+ * whoever cares about it is told. Takes the message. */
+static void spoilt(struct bus *bus, struct bus_message *message, const char *name, const char *text)
 {
-    static const char text[] = "the file descriptors of a message could not be received";
+    bool event = message->envelope.type == MESSAGE_EVENT;
     struct bus_message *error;
 
     if (message->envelope.type == MESSAGE_CALL) {
         struct outgoing answer = {
             .type = MESSAGE_ERROR,
-            .error = span_from(BUS_ERROR_FD_MISMATCH),
+            .error = span_from(name),
             .message = span_from(text),
             .own = true,
         };
@@ -100,10 +102,22 @@ static void lost_fds(struct bus *bus, struct bus_message *message)
         bus_message_unref(message);
         return;
     }
-    error = message_new_error(bus, message->envelope.id, BUS_ERROR_FD_MISMATCH, text);
+    error = message_new_error(bus, event ? 0 : message->envelope.id, name, text);
     bus_message_unref(message);
     if (error)
         intake(bus, error);
+}
+
+/* With its fds in hand. Takes the message. */
+static void take_message(struct bus *bus, struct bus_message *message)
+{
+    if (message->envelope.body_fd && body_receive(message) < 0)
+        spoilt(bus, message,
+               message->envelope.type == MESSAGE_CALL ? BUS_ERROR_INVALID_ARGUMENTS
+                                                      : BUS_ERROR_INVALID_MESSAGE,
+               "the body of a message is not in sealed memory, or not all of it is there");
+    else
+        intake(bus, message);
 }
 
 static void take_line(struct bus *bus, const struct line *line)
@@ -129,10 +143,12 @@ static void take_line(struct bus *bus, const struct line *line)
     note_goodbye(bus, message);
     switch (fdqueue_take(&bus->input.fds, line, message->envelope.fds, &message->fds)) {
     case FDQUEUE_OK:
-        intake(bus, message);
+        take_message(bus, message);
         break;
     case FDQUEUE_TRUNCATED:
-        lost_fds(bus, message);
+        /* Our own table is full, or a security module said no. */
+        spoilt(bus, message, BUS_ERROR_FD_MISMATCH,
+               "the file descriptors of a message could not be received");
         break;
     case FDQUEUE_MISMATCH:
         client_garbled(bus, BUS_ERROR_FD_MISMATCH, wire_error_sentence(WIRE_FD_MISMATCH), 0);
@@ -276,7 +292,7 @@ void client_flush(struct bus *bus)
             output_clear(output);
         }
     }
-    output->next_write = output_size(output) + OUTPUT_BATCH;
+    output->next_write = output_weight(output) + OUTPUT_BATCH;
     loop_watch(bus);
 }
 
@@ -294,17 +310,18 @@ static int check_limits(struct bus *bus, const struct outgoing *message, size_t 
                         struct bus_error *error)
 {
     struct output *output = &bus->output;
+    size_t body = message->sealed ? message->sealed->size : 0;
 
     if (bus->message_bytes && size > bus->message_bytes)
         return refuse(bus, size, error, -EMSGSIZE, "is longer than the bus's message_bytes,",
                       bus->message_bytes);
-    if (message->own || output_size(output) <= bus->output_limit)
+    if (message->own || output_weight(output) + body <= bus->output_limit)
         return 0;
     while (!output->blocked && output_size(output) > size)
         if (output_write(output, bus->fd, output_size(output) - size) < 0)
             break;
     loop_watch(bus);
-    if (output_size(output) == size || output_size(output) <= bus->output_limit)
+    if (output_size(output) == size || output_weight(output) + body <= bus->output_limit)
         return 0;
     bus->choked = true;
     return refuse(bus, size, error, -EAGAIN, "does not fit: the output is limited to",
@@ -318,8 +335,12 @@ int client_send(struct bus *bus, const struct outgoing *message, struct bus_erro
     if (!client_can_send(bus))
         return bus_error_set_errno(error, -ECONNRESET, "not connected: %s",
                                    bus->lost.message[0] ? bus->lost.message : "the bus hung up");
+    if (body_is_undecided(bus, message))
+        return body_send(bus, message, error);
     size_t before = output_size(output);
     int r = output_append(output, message, error);
+    if (r == -EFBIG)
+        return body_send(bus, message, error);
     if (r < 0)
         return r;
     size_t size = output_size(output) - before;
@@ -333,7 +354,7 @@ int client_send(struct bus *bus, const struct outgoing *message, struct bus_erro
     r = check_limits(bus, message, size, error);
     if (r < 0)
         return r;
-    if (message->fd_count > 0) {
+    if (message->fd_count > 0 || message->sealed) {
         r = output_attach(output, message, size);
         if (r < 0) {
             output_undo(output, size);
@@ -341,8 +362,8 @@ int client_send(struct bus *bus, const struct outgoing *message, struct bus_erro
         }
     }
     if (message->draft)
-        message_sent(message->draft);
-    if (output_size(output) >= output->next_write)
+        message_sent(message->draft, message->sealed);
+    if (output_weight(output) >= output->next_write)
         client_flush(bus);
     if (bus->depth == 0 && client_has_work(bus))
         loop_wake(bus);

@@ -28,7 +28,7 @@ void loop_deinit(struct loop *loop)
  * answers that the library gives by itself would add to it without end. */
 static bool is_paused(const struct bus *bus)
 {
-    return bus->output.blocked && output_size(&bus->output) > bus->output_limit;
+    return bus->output.blocked && output_weight(&bus->output) > bus->output_limit;
 }
 
 static uint32_t wanted_events(const struct bus *bus)
@@ -91,7 +91,7 @@ bool client_has_work(const struct bus *bus)
         return !bus->told;
     return bus->state == CLIENT_LOST || bus->broken || !list_is_empty(&bus->backlog) ||
            (output_size(output) > 0 && !output->blocked) ||
-           (bus->choked && output_size(output) <= bus->output_limit / 2);
+           (bus->choked && output_weight(output) <= bus->output_limit / 2);
 }
 
 void loop_settle(struct bus *bus)
@@ -219,7 +219,7 @@ static bool flush_all(struct bus *bus)
 
     client_flush(bus);
     bool did = output_size(&bus->output) < before;
-    if (!bus->choked || output_size(&bus->output) > bus->output_limit / 2)
+    if (!bus->choked || output_weight(&bus->output) > bus->output_limit / 2)
         return did;
     bus->choked = false;
     if (!bus->writable_handler || !client_is_live(bus))

@@ -223,7 +223,7 @@ BUS_PUBLIC int bus_flush(struct bus *bus, uint64_t timeout_ms);
  * more than the limit waits. */
 BUS_PUBLIC void bus_set_output_limit(struct bus *bus, size_t bytes);
 
-/* Bytes not yet written. */
+/* Bytes not yet written, big bodies included. */
 BUS_PUBLIC size_t bus_output_size(const struct bus *bus);
 
 /* Called from bus_process() when, after an -EAGAIN, half of the limit is free
@@ -251,6 +251,33 @@ BUS_PUBLIC int bus_message_set_body_text(struct bus_message *message, const char
                                          size_t size);
 BUS_PUBLIC int bus_message_set_body(struct bus_message *message, const json_t *body);
 BUS_PUBLIC int bus_message_take_body(struct bus_message *message, json_t *body);
+
+/* Big bodies. A body of more than `bytes` (default 256 KiB; 0: every one; UINT64_MAX:
+ * none) does not go in the message's line but as a memfd, sealed so that nobody can
+ * change it any more. The bus passes it on unseen, to any number of receivers, at no
+ * more cost than an empty message, and message_bytes does not hold for it. All functions
+ * that take a body do so by themselves, and those that give one back read it; nobody
+ * sees that fd among those of the message. Where the bus takes no fd more with a message
+ * (fds_per_message), the body goes in the line whatever its size (-EMSGSIZE if it is too
+ * long); bodies for the bus itself always do. The memory is accounted to the process that
+ * writes it. */
+BUS_PUBLIC void bus_set_memfd_threshold(struct bus *bus, uint64_t bytes);
+
+/* A big body without a copy: `size` bytes of shared memory, to be filled with JSON text
+ * at *ret_memory; then bus_message_seal_body() takes the first `size` of them (all of
+ * which must have been written; at most as many as were mapped) as the body, from when
+ * on *ret_memory is no more. A message in between cannot be sent (-EBUSY). libbus does not
+ * look at the text: see bus_message_body_text() for what that means to receivers.
+ *
+ * -EINVAL: not a message being built, no bytes or too many; or -errno of memfd_create(2),
+ * fallocate(2) and mmap(2), for want of memory or fds. */
+BUS_PUBLIC int bus_message_map_body(struct bus_message *message, size_t size, void **ret_memory);
+BUS_PUBLIC int bus_message_seal_body(struct bus_message *message, size_t size);
+
+/* The same with a memfd that the program has made, or that came with a message (see
+ * bus_message_body_fd()); borrowed. It must have the seals F_SEAL_SEAL, F_SEAL_SHRINK,
+ * F_SEAL_GROW and F_SEAL_WRITE (-EPERM), and at least one byte and no holes (-EINVAL). */
+BUS_PUBLIC int bus_message_set_body_fd(struct bus_message *message, int fd);
 
 /* Calls: the object within the service; the deadline in milliseconds
  * (BUS_TIMEOUT_NEVER: none). Both return -EINVAL for another type of message. */
@@ -310,13 +337,28 @@ BUS_PUBLIC bool bus_message_is_retained(const struct bus_message *message);
 BUS_PUBLIC bool bus_message_no_reply(const struct bus_message *message);
 
 /* The body as JSON text, *ret_size bytes, not NUL-terminated; "null" if there is
- * none. Never parses. Borrowed, alive as long as the message. */
+ * none. Never parses. Borrowed, alive as long as the message.
+ *
+ * A body in the message's line has been checked by the bus. A big one (see
+ * bus_set_memfd_threshold()) has been looked at by nobody: it can be read to its end and
+ * will never change, but whether it is JSON is for the receiver to find out, by
+ * bus_message_body(), bus_message_unpack() or bus_check_json(), which all take their time
+ * with its size. It is mapped at the first use: NULL and 0 if there is no memory for
+ * that. (A message whose body is no sealed memfd, or lacks some of its pages, is not
+ * handed out: a call is answered with bus.InvalidArguments, an answer becomes the error
+ * bus.InvalidMessage, an event goes to the error handler as such.) */
 BUS_PUBLIC const char *bus_message_body_text(struct bus_message *message, size_t *ret_size);
 
 /* The body as a tree, parsed at the first use. Borrowed, alive as long as the
- * message; json_incref() to keep it. NULL: out of memory, or a body that jansson
- * cannot hold (an integer beyond 64 bits, a NUL in a string). */
+ * message; json_incref() to keep it. NULL: out of memory, a body that jansson
+ * cannot hold (an integer beyond 64 bits, a NUL in a string), or a big one that is not
+ * JSON. */
 BUS_PUBLIC json_t *bus_message_body(struct bus_message *message);
+
+/* The sealed memfd that a big body lies in, for bus_message_set_body_fd() or to be mapped
+ * by other means; borrowed, the message's. -ENODATA: the body is in the line, or there is
+ * none, or the message has been sent. */
+BUS_PUBLIC int bus_message_body_fd(const struct bus_message *message);
 
 /* Unpacks the body as json_unpack() does, with its format characters. 0 or -EINVAL
  * with *error (may be NULL) filled. */
@@ -481,7 +523,7 @@ BUS_PUBLIC int bus_watch_name(struct bus *bus, const char *name, bus_name_handle
 BUS_PUBLIC int bus_message_push_fd(struct bus_message *message, int fd);
 BUS_PUBLIC int bus_message_push_dup_fd(struct bus_message *message, int fd);
 
-/* How many a message has. */
+/* How many a message has, without that of a big body. */
 BUS_PUBLIC unsigned bus_message_fd_count(const struct bus_message *message);
 
 /* The file descriptor at `index`: borrowed (it stays the message's and is closed

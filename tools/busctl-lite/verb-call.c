@@ -139,8 +139,9 @@ static int run(struct cli *cli, const struct arguments *arguments)
     r = bus_call_message(call, &error, &reply);
     if (r < 0)
         return report_error(cli, request.name, &error, r);
-    body = bus_message_body_text(reply, &size);
-    r = print_json_text(cli, body, size);
+    r = body_of_message(reply, "the body of the reply", &body, &size);
+    if (!r)
+        r = print_json_text(cli, body, size);
     return r ? r : handle_fds(&request, cli, reply);
 }
 
