@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -60,16 +61,36 @@ static int null_fd = -1;
 
 /* ------------------------------------------------------------ the hostile bus */
 
-/* Up to three fds with the first byte. When the client does not read, it is lost. */
-static void say(struct world *world, struct span bytes, unsigned fds)
+/* Up to three fds with the first byte, of which that one is the first. When the client
+ * does not read, it is lost. */
+static void say_with(struct world *world, struct span bytes, unsigned fds, int first)
 {
     struct iovec iov = {(void *)(uintptr_t)bytes.data, bytes.size};
-    int fd[4] = {null_fd, null_fd, null_fd, null_fd};
+    int fd[4] = {first, null_fd, null_fd, null_fd};
     struct fds *set = fds > 0 ? fds_new(fd, fds) : NULL;
 
     if (world->peer >= 0 && bytes.size > 0)
         sockio_send(world->peer, &iov, 1, set);
     free(set); /* The descriptor stays ours. */
+}
+
+static void say(struct world *world, struct span bytes, unsigned fds)
+{
+    say_with(world, bytes, fds, null_fd);
+}
+
+/* Memory with this text, sealed or nearly so, with holes or without. */
+static int make_memory(struct world *world, struct span text)
+{
+    static const int seals[] = {15, 15, 15, 7, 14, 0};
+    uint8_t how = fuzz_byte(&world->input);
+    int fd = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    FUZZ_CHECK(fd >= 0 && pwrite(fd, text.data, text.size, how & 128 ? 9000 : 0) >= 0, "no memory");
+    if (how & 64)
+        FUZZ_CHECK(fallocate(fd, FALLOC_FL_KEEP_SIZE, 20000, 100) == 0, "no memory");
+    fcntl(fd, F_ADD_SEALS, seals[how % ARRAY_SIZE(seals)]);
+    return fd;
 }
 
 /* What the client has sent must be right. */
@@ -170,6 +191,9 @@ static void say_message(struct world *world, uint8_t options)
         text_printf(&text, ",\"id\":%u", 1u + fuzz_byte(&world->input) % 16);
     if (options & 3)
         text_printf(&text, ",\"fds\":%u", options & 3);
+    if (options & 4)
+        text_append_string(&text, ",\"body_fd\":true");
+    int memory = options & 4 ? make_memory(world, body) : null_fd;
     if (which & 32) {
         text_append_string(&text, ",\"body\":");
         text_append_span(&text, body);
@@ -183,12 +207,14 @@ static void say_message(struct world *world, uint8_t options)
     text_append_string(&text, "}\n");
     unsigned fds = options & 16 ? options >> 5 & 3 : options & 3;
     if (options & 8) {
-        say(world, (struct span){text.data, text.size / 2}, fds);
+        say_with(world, (struct span){text.data, text.size / 2}, fds, memory);
         bus_process(world->bus);
         say(world, (struct span){text.data + text.size / 2, text.size - text.size / 2}, 0);
     } else {
-        say(world, text_span(&text), fds);
+        say_with(world, text_span(&text), fds, memory);
     }
+    if (memory != null_fd)
+        close(memory);
 }
 
 /* -------------------------------------------------------- the program's handlers */
@@ -207,8 +233,10 @@ static void read_message(struct bus_message *message)
 
     const char *line = bus_message_line(message, &total);
     const char *body = bus_message_body_text(message, &size);
-    FUZZ_CHECK(body && bus_check_json(body, size, NULL) == NULL, "a body that is no JSON: %.*s",
-               (int)size, body);
+    /* Of a body that did not come in the line only that it can be read is promised. */
+    FUZZ_CHECK(body &&
+                   (bus_check_json(body, size, NULL) == NULL || bus_message_body_fd(message) >= 0),
+               "a body that is no JSON: %.*s", (int)size, body);
     json_t *tree = bus_message_body(message);
     FUZZ_CHECK(tree == bus_message_body(message), "two trees of one body");
     FUZZ_CHECK(!line || total > 0, "an empty line");
