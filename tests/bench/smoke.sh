@@ -45,6 +45,10 @@ for leftover in "$out"/busd-bench-*; do
     [ ! -e "$leftover" ] || complain "$leftover was left behind"
 done
 
+"$bench" --quick --peers busd --rounds 1 --seconds 0.02 --no-plots --out "$out" \
+    --only 'bodies*' >"$out/table" || complain "bodies: $(cat "$out/table")"
+[ "$(grep -c '^  1024 KiB  *[0-9]' "$out/table")" = 2 ] || complain "no bodies: $(cat "$out/table")"
+
 # Who drops events is told so: here a busd that lets hardly anything wait.
 cat >"$out/forgetful" <<END
 #!/bin/sh

@@ -15,6 +15,10 @@
     {                                                                                              \
         .names = 1, .pinned = pinned_, .in_flight = in_flight_, .size = size_                      \
     }
+#define LOAD_BODIES(use_)                                                                          \
+    {                                                                                              \
+        .names = 1, .pinned = true, .in_flight = 1, .use = use_                                    \
+    }
 #define LOAD_EVENTS(pinned_, publishers_, subscribers_, body_, size_, patterns_)                   \
     {                                                                                              \
         .pinned = pinned_, .publishers = publishers_, .subscribers = subscribers_,                 \
@@ -50,6 +54,11 @@ static bool can_route(const struct workload *workload, const struct peer *peer)
 static bool can_names(const struct workload *workload, const struct peer *peer)
 {
     return !peer->no_names;
+}
+
+static bool can_hand_over(const struct workload *workload, const struct peer *peer)
+{
+    return peer->hand_over != NULL;
 }
 
 static bool has_program(const struct workload *workload, const struct peer *peer)
@@ -178,6 +187,22 @@ const struct workload workloads[] = {
      .possible = can_route,
      .run = run_curve_connections,
      .load = LOAD_CALLS(true, 1, SMALL)},
+    {.name = "bodies",
+     .title = "Call with a body in memory, its ends looked at, one core",
+     .unit = "us",
+     .axis = "KiB",
+     .points = {1, 1024, 65536, 1048576},
+     .possible = can_hand_over,
+     .run = run_curve_bodies,
+     .load = LOAD_BODIES(BODY_LOOKED_AT)},
+    {.name = "bodies-read",
+     .title = "Call with a body in memory, each page read, one core",
+     .unit = "us",
+     .axis = "KiB",
+     .points = {1, 1024, 65536, 1048576},
+     .possible = can_hand_over,
+     .run = run_curve_bodies,
+     .load = LOAD_BODIES(BODY_READ)},
     {.name = "names",
      .title = "Call to many names in turn, one core",
      .unit = "us",
