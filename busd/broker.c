@@ -14,6 +14,7 @@
 #include "busd/driver.h"
 #include "busd/fatal.h"
 #include "busd/patience.h"
+#include "busd/stream.h"
 #include "busd/watch.h"
 #include "libbus/base/macros.h"
 #include "libbus/wire/sockio.h"
@@ -58,7 +59,8 @@ static void on_refused(struct connection *connection, const struct piece *piece)
 {
     struct peer *peer = peer_of_connection(connection);
 
-    answer_refused(hub_of(peer), peer, piece);
+    if (!stream_refused(hub_of(peer), peer, piece))
+        answer_refused(hub_of(peer), peer, piece);
 }
 
 static void on_unfinished(struct connection *connection)
@@ -228,6 +230,19 @@ static void bury(struct broker *broker, struct peer *peer, unsigned *traces)
     peer_close(peer);
 }
 
+/* Those who have waited for it go on; if they are many, some of them later. */
+static unsigned wake(struct peer *peer)
+{
+    if (peer->doomed ||
+        (list_is_empty(&peer->backlog.waiters) && list_is_empty(&peer->streams.waiters)))
+        return 0;
+    unsigned woken = peer_wake(peer, BROKER_WAKE_MAX);
+    woken += stream_wake(peer, BROKER_WAKE_MAX - woken);
+    if (woken == BROKER_WAKE_MAX)
+        peer_set_dirty(peer);
+    return woken;
+}
+
 /* How much effort it has been. */
 static unsigned flush(struct hub *hub, struct peer *peer)
 {
@@ -241,9 +256,12 @@ static unsigned flush(struct hub *hub, struct peer *peer)
         lose(peer, "writing to it failed", r);
     else if (peer->overflow)
         announce_overflow(hub, peer);
+    unsigned woken = wake(peer);
     patience_await_reading(hub, peer);
     uint64_t sent = peer->connection.bytes_sent - before;
-    return sent > 0 ? BROKER_WRITE_EFFORT_QUEUE + (unsigned)(sent / BROKER_WRITE_EFFORT_BYTES) : 1;
+    return woken * BROKER_WAKE_EFFORT +
+           (sent > 0 ? BROKER_WRITE_EFFORT_QUEUE + (unsigned)(sent / BROKER_WRITE_EFFORT_BYTES)
+                     : 1);
 }
 
 /* Writing can doom a peer, and burying one makes more to write: until all is quiet, or

@@ -24,6 +24,9 @@
 #define BROKER_WRITE_EFFORT       700
 #define BROKER_WRITE_EFFORT_QUEUE 24
 #define BROKER_WRITE_EFFORT_BYTES 512
+/* How many of those who wait for one receiver are called before the next gets its turn. */
+#define BROKER_WAKE_MAX    64
+#define BROKER_WAKE_EFFORT 8
 /* How many traces of those that have gone are removed in one turn. */
 #define BROKER_TRACES 128
 

@@ -170,7 +170,7 @@ int deliver_to(struct hub *hub, struct peer *receiver, const struct piece *piece
     hub->counters.delivered++;
     if (piece->fds || connection_is_blocked(&receiver->connection))
         connection_charge(&receiver->connection);
-    if (delivery == DELIVER_EVENT)
+    if (delivery == DELIVER_EVENT || delivery == DELIVER_ITEM)
         peer_set_dirty(receiver);
     else
         peer_set_urgent(receiver);

@@ -7,6 +7,7 @@
 
 #include "busd/driver.h"
 #include "busd/patience.h"
+#include "busd/stream.h"
 #include "libbus/base/macros.h"
 
 /* -------------------------------------------------------------- events */
@@ -92,16 +93,6 @@ static void dispatch_event(struct hub *hub, struct peer *sender, const struct en
 
 /* --------------------------------------------------------------- calls */
 
-/* The deadline of a call on the wheel's clock, 0 for none. */
-static uint64_t call_deadline(struct hub *hub, const struct peer *caller,
-                              const struct envelope *envelope)
-{
-    uint64_t timeout =
-        envelope_has(envelope, KEY_TIMEOUT) ? envelope->timeout : caller->limits->call_timeout;
-
-    return timeout > 0 ? hub_now(hub) + timeout : 0;
-}
-
 /* By its id the error would be taken for the answer to the call before. */
 static void complain_of_id(struct hub *hub, struct peer *caller, const struct envelope *envelope)
 {
@@ -126,8 +117,14 @@ static void refuse_call(struct hub *hub, struct peer *caller, const struct envel
 static bool track_call(struct hub *hub, struct peer *caller, struct peer *callee,
                        const struct envelope *envelope)
 {
-    int r = calls_add(&hub->calls, &caller->calls, &callee->calls, envelope->id,
-                      call_deadline(hub, caller, envelope), caller->limits->calls);
+    const struct call_terms terms = {
+        .id = envelope->id,
+        .now = hub_now(hub),
+        .timeout =
+            envelope_has(envelope, KEY_TIMEOUT) ? envelope->timeout : caller->limits->call_timeout,
+        .more = envelope->more,
+    };
+    int r = calls_add(&hub->calls, &caller->calls, &callee->calls, &terms, caller->limits->calls);
 
     if (r == WIRE_INVALID_MESSAGE)
         complain_of_id(hub, caller, envelope);
@@ -199,6 +196,14 @@ static void dispatch_answer(struct hub *hub, struct peer *callee, const struct e
         answer_error(hub, callee, envelope, WIRE_NO_SUCH_CALL, NULL);
         return;
     }
+    if (envelope->more) {
+        stream_item(hub, call, envelope, fds);
+        return;
+    }
+    if (call->broken) {
+        stream_end_broken(hub, call);
+        return;
+    }
     struct peer *caller = peer_of_party(call->caller);
     calls_remove(&hub->calls, call);
     int r = deliver_message(hub, callee, caller, envelope, fds, DELIVER_ANSWER);
@@ -236,6 +241,12 @@ static void expire_call(struct hub *hub, struct call *call)
     struct peer *caller = peer_of_party(call->caller);
     uint64_t id = call->id;
 
+    if (!calls_expire(&hub->calls, call, hub_now(hub)))
+        return;
+    if (call->broken) {
+        stream_end_broken(hub, call);
+        return;
+    }
     abandon_call(hub, call, "timeout");
     answer_call_error(hub, caller, id, WIRE_TIMEOUT, NULL);
 }
@@ -296,10 +307,13 @@ static void refuse_fds(struct hub *hub, struct peer *sender, const struct envelo
     struct call *call = answers ? find_answered(hub, sender, envelope) : NULL;
 
     answer_error(hub, sender, envelope, error, "%s", reason);
-    if (!call)
+    if (!call || (envelope->more && !call->more))
         return;
     struct peer *caller = peer_of_party(call->caller);
-    calls_remove(&hub->calls, call);
+    if (envelope->more)
+        abandon_call(hub, call, "limit");
+    else
+        calls_remove(&hub->calls, call);
     answer_call_error(hub, caller, envelope->id, error, "the answer was lost: %s", reason);
 }
 
@@ -354,8 +368,8 @@ void dispatch_line(struct peer *peer, enum lines_result result, const struct lin
         count_invalid(hub, peer);
         return;
     }
-    int r =
-        envelope_parse(&envelope, line->text.data, line->text.size, ENVELOPE_FROM_CLIENT, &fault);
+    int r = envelope_parse_next(&hub->head, &envelope, line->text.data, line->text.size,
+                                ENVELOPE_FROM_CLIENT, &fault);
     if (r != 0) {
         reject_line(hub, peer, line, r, &envelope, &fault);
         return;
@@ -412,7 +426,7 @@ static bool remove_trace(struct hub *hub, struct peer *peer)
         answer_call_error(hub, caller, id, WIRE_NO_REPLY, NULL);
         return true;
     }
-    return false;
+    return backlog_wake(&peer->backlog, UINT64_MAX, 1) > 0;
 }
 
 bool dispatch_goodbye(struct hub *hub, struct peer *peer, unsigned *traces)

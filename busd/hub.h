@@ -20,6 +20,7 @@
 #include "busd/topics.h"
 #include "libbus/base/log.h"
 #include "libbus/base/text.h"
+#include "libbus/wire/envelope.h"
 
 #define HUB_ID_SIZE 32
 
@@ -45,9 +46,10 @@ struct hub {
     struct calls calls;
     struct monitors monitors;
     struct chunk_arena arena;
-    struct text text;    /* hub_text() */
-    bool reload;         /* the configuration is to be read anew, between two turns */
-    struct list reloads; /* struct hub_reload */
+    struct envelope_head head; /* of the events that come in */
+    struct text text;          /* hub_text() */
+    bool reload;               /* the configuration is to be read anew, between two turns */
+    struct list reloads;       /* struct hub_reload */
     struct peer_counters counters;
     uint64_t bytes_sent; /* by connections that are closed */
 };

@@ -29,9 +29,11 @@
       "milliseconds without another byte until a connection with half a line is ended (0: never)") \
     X(queue_bytes, 4 * MIB, 16 * MIB, 4 * KIB, 1024 * MIB,                                         \
       "bytes a connection leaves unread before its events are dropped")                            \
+    X(queue_soft_bytes, MIB, 4 * MIB, KIB, 1024 * MIB,                                             \
+      "bytes a connection leaves unread before those who care about it wait")                      \
     X(stall_timeout, 30000, 30000, 0, UINT64_C(1) << 40,                                           \
-      "milliseconds without reading until a connection beyond that, or for which file "            \
-      "descriptors wait, is ended (0: never)")                                                     \
+      "milliseconds without reading until a connection beyond queue_bytes, or for which "          \
+      "somebody or file descriptors wait, is ended (0: never)")                                    \
     X(bytes_per_user, 128 * MIB, 512 * MIB, 4 * KIB, UINT64_C(1) << 40,                            \
       "bytes the connections of a user leave unread or unfinished")                                \
     X(bytes, 512 * MIB, 1024 * MIB, 8 * KIB, UINT64_C(1) << 40,                                    \

@@ -52,17 +52,14 @@ void outq_init(struct outq *outq)
     *outq = (struct outq){0};
 }
 
-/* Unlinks the first item and hands its references over. */
-static struct piece pop(struct outq *outq, struct outq_pool *pool)
+/* The queue is without the piece of an item that has been unlinked: hands the piece's
+ * references over. */
+static struct piece release(struct outq *outq, struct outq_pool *pool, struct outq_item *item)
 {
-    struct outq_item *item = outq->head;
     struct piece piece = item->piece;
 
     if (outq->unmoved == item)
         outq->unmoved = item->next;
-    outq->head = item->next;
-    if (!outq->head)
-        outq->tail = NULL;
     outq->bytes -= piece.size;
     if (piece.fds)
         outq->fds -= piece.fds->count;
@@ -70,30 +67,49 @@ static struct piece pop(struct outq *outq, struct outq_pool *pool)
     return piece;
 }
 
+/* Unlinks the first item and hands its references over; *ret_mark is its mark, which is in
+ * no queue any more and has not been told. */
+static struct piece pop(struct outq *outq, struct outq_pool *pool, struct outq_mark **ret_mark)
+{
+    struct outq_item *item = outq->head;
+
+    *ret_mark = item->mark;
+    if (item->mark)
+        item->mark->item = NULL;
+    outq->head = item->next;
+    if (!outq->head)
+        outq->tail = NULL;
+    else if (outq->head->mark)
+        outq->head->mark->before = NULL;
+    return release(outq, pool, item);
+}
+
 void outq_deinit(struct outq *outq, struct outq_pool *pool)
 {
     while (outq->head) {
-        struct piece piece = pop(outq, pool);
+        struct outq_mark *mark;
+        struct piece piece = pop(outq, pool, &mark);
+        if (mark)
+            mark->ended(mark, OUTQ_CLEARED, &piece);
         chunk_unref(piece.chunk);
         fds_unref(piece.fds);
     }
 }
 
-int outq_append(struct outq *outq, struct outq_pool *pool, const struct piece *piece)
+/* Puts the piece into an item of its own. */
+static int append_item(struct outq *outq, struct outq_pool *pool, const struct piece *piece,
+                       struct outq_mark *mark)
 {
     struct outq_item *tail = outq->tail;
-
-    if (tail && !piece->fds && !tail->piece.fds && tail->piece.chunk == piece->chunk &&
-        tail->piece.offset + tail->piece.size == piece->offset) {
-        tail->piece.size += piece->size;
-        outq->bytes += piece->size;
-        return 0;
-    }
-
     struct outq_item *item = item_new(pool);
+
     if (!item)
         return -ENOMEM;
-    *item = (struct outq_item){.piece = *piece};
+    *item = (struct outq_item){.piece = *piece, .mark = mark};
+    if (mark) {
+        mark->item = item;
+        mark->before = tail;
+    }
     chunk_ref(piece->chunk);
     fds_ref(piece->fds);
     if (tail)
@@ -107,6 +123,54 @@ int outq_append(struct outq *outq, struct outq_pool *pool, const struct piece *p
     if (piece->fds)
         outq->fds += piece->fds->count;
     return 0;
+}
+
+int outq_append(struct outq *outq, struct outq_pool *pool, const struct piece *piece)
+{
+    struct outq_item *tail = outq->tail;
+
+    if (tail && !tail->mark && !piece->fds && !tail->piece.fds &&
+        tail->piece.chunk == piece->chunk &&
+        tail->piece.offset + tail->piece.size == piece->offset) {
+        tail->piece.size += piece->size;
+        outq->bytes += piece->size;
+        return 0;
+    }
+    return append_item(outq, pool, piece, NULL);
+}
+
+int outq_append_marked(struct outq *outq, struct outq_pool *pool, const struct piece *piece,
+                       struct outq_mark *mark)
+{
+    return append_item(outq, pool, piece, mark);
+}
+
+void outq_take(struct outq *outq, struct outq_pool *pool, struct outq_mark *mark,
+               struct piece *ret_piece)
+{
+    struct outq_item *item = mark->item;
+    struct outq_item *before = mark->before;
+    struct outq_item *after = item->next;
+
+    if (before)
+        before->next = after;
+    else
+        outq->head = after;
+    if (!after)
+        outq->tail = before;
+    else if (after->mark)
+        after->mark->before = before;
+    mark->item = NULL;
+    *ret_piece = release(outq, pool, item);
+}
+
+void outq_drop(struct outq *outq, struct outq_pool *pool, struct outq_mark *mark)
+{
+    struct piece piece;
+
+    outq_take(outq, pool, mark, &piece);
+    chunk_unref(piece.chunk);
+    fds_unref(piece.fds);
 }
 
 size_t outq_gather(const struct outq *outq, struct iovec *iov, size_t max,
@@ -128,6 +192,12 @@ void outq_consume(struct outq *outq, struct outq_pool *pool, size_t size)
 {
     while (size > 0) {
         struct piece *first = &outq->head->piece;
+        struct outq_mark *mark = outq->head->mark;
+        if (mark) {
+            outq->head->mark = NULL;
+            mark->item = NULL;
+            mark->ended(mark, OUTQ_WRITTEN, NULL);
+        }
         if (first->fds) {
             outq->fds -= first->fds->count;
             first->fds = fds_unref(first->fds);
@@ -141,19 +211,25 @@ void outq_consume(struct outq *outq, struct outq_pool *pool, size_t size)
         }
         size -= first->size;
         outq->mid_line = false;
-        chunk_unref(pop(outq, pool).chunk);
+        chunk_unref(pop(outq, pool, &mark).chunk);
     }
 }
 
 void outq_take_first(struct outq *outq, struct outq_pool *pool, struct piece *ret_piece)
 {
-    *ret_piece = pop(outq, pool);
+    struct outq_mark *mark;
+    struct piece piece = pop(outq, pool, &mark);
+
+    if (mark)
+        mark->ended(mark, OUTQ_REFUSED, &piece);
+    *ret_piece = piece;
 }
 
-/* Appends what is to be kept of the piece to another queue. */
+/* Appends what is to be kept of the piece to another queue; a mark stands for a whole
+ * line. */
 static int filter_piece(struct outq *kept, struct outq_pool *pool, const struct piece *piece,
-                        bool mid_line, bool (*keep)(struct span line, void *userdata),
-                        void *userdata)
+                        struct outq_mark *mark, bool mid_line,
+                        bool (*keep)(struct span line, void *userdata), void *userdata)
 {
     const char *data = piece->chunk->data;
     uint32_t end = piece->offset + piece->size;
@@ -165,7 +241,8 @@ static int filter_piece(struct outq *kept, struct outq_pool *pool, const struct 
         bool first = at == piece->offset;
         if ((first && mid_line) || keep(line, userdata)) {
             struct piece part = {piece->chunk, at, next - at, first ? piece->fds : NULL};
-            int r = outq_append(kept, pool, &part);
+            int r =
+                mark ? outq_append_marked(kept, pool, &part, mark) : outq_append(kept, pool, &part);
             if (r < 0)
                 return r;
         }
@@ -184,9 +261,12 @@ int outq_filter(struct outq *outq, struct outq_pool *pool,
     outq_init(&kept);
     kept.mid_line = mid_line;
     while (outq->head) {
-        struct piece piece = pop(outq, pool);
+        struct outq_mark *mark;
+        struct piece piece = pop(outq, pool, &mark);
         if (r == 0)
-            r = filter_piece(&kept, pool, &piece, mid_line, keep, userdata);
+            r = filter_piece(&kept, pool, &piece, mark, mid_line, keep, userdata);
+        if (mark && !mark->item)
+            mark->ended(mark, OUTQ_FILTERED, &piece);
         mid_line = false;
         chunk_unref(piece.chunk);
         fds_unref(piece.fds);

@@ -50,7 +50,8 @@ static bool is_stalled(const struct peer *peer)
     const struct outq *outq = &peer->connection.outq;
 
     return connection_is_blocked(&peer->connection) &&
-           (peer->overflow || outq->bytes > peer->limits->queue_bytes || outq->fds > 0);
+           (peer->overflow || outq->bytes > peer->limits->queue_bytes || outq->fds > 0 ||
+            !list_is_empty(&peer->backlog.waiters));
 }
 
 void patience_await_reading(struct hub *hub, struct peer *peer)

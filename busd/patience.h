@@ -3,8 +3,9 @@
  * How long the bus waits for a client that does not go on: with its first valid
  * message (`unproven_timeout`), with the rest of a line or of what was to come with
  * its file descriptors (`line_timeout`), with reading when more than `queue_bytes`
- * or any file descriptors wait for it, or events have been dropped (`stall_timeout`). File
- * descriptors in its socket do not wait. What counts is progress:
+ * or any file descriptors wait for it, or events have been dropped, or somebody waits until
+ * it has caught up (`stall_timeout`). File descriptors in its socket do not wait. What counts
+ * is progress:
  * a client that sends or reads, however slowly, is not cut.
  */
 #ifndef BUSD_PATIENCE_H

@@ -41,6 +41,8 @@ static void init_handles(struct peer *peer, struct quota_user *user)
     subscriber_init(&peer->subscriber, user);
     call_party_init(&peer->calls, user);
     watcher_init(&peer->watcher, user);
+    backlog_init(&peer->backlog);
+    backlog_init(&peer->streams);
 }
 
 /* Charges the connection as such. */
@@ -157,6 +159,20 @@ void peer_set_urgent(struct peer *peer)
     list_append(&peer->peers->urgent, &peer->dirty_link);
 }
 
+void peer_await(struct peer *peer, struct backlog_waiter *waiter)
+{
+    const struct connection *connection = &peer->connection;
+
+    backlog_wait(&peer->backlog, waiter, connection->bytes_sent + connection->outq.bytes);
+}
+
+unsigned peer_wake(struct peer *peer, unsigned max)
+{
+    uint64_t position = peer->connection.bytes_sent + peer->limits->queue_soft_bytes;
+
+    return backlog_wake(&peer->backlog, peer_is_behind(peer) ? position : UINT64_MAX, max);
+}
+
 void peer_cut_largest(struct quota_user *user)
 {
     struct peer *largest = NULL;
@@ -208,6 +224,7 @@ static void on_closed(uv_handle_t *handle)
 
 void peer_close(struct peer *peer)
 {
+    assert(list_is_empty(&peer->backlog.waiters) && list_is_empty(&peer->streams.waiters));
     list_remove(&peer->link);
     list_remove(&peer->user_link);
     list_remove(&peer->dirty_link);

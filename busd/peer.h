@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "busd/backlog.h"
 #include "busd/calls.h"
 #include "busd/connection.h"
 #include "busd/credentials.h"
@@ -81,6 +82,8 @@ struct peer {
     struct call_party calls;
     struct watcher watcher;
     struct overflow *overflow; /* NULL while nothing has been lost */
+    struct backlog backlog;    /* who waits until it has read … */
+    struct backlog streams;    /* … and calls of its own, see busd/stream.h */
     struct peer_counters counters;
     double since;          /* connected, seconds of the real-time clock */
     char *reason;          /* of the doom, NULL for a plain goodbye */
@@ -121,6 +124,14 @@ void peer_doom(struct peer *peer, const char *format, ...) __attribute__((format
 void peer_set_dirty(struct peer *peer);
 void peer_set_urgent(struct peer *peer);
 
+/* Has the waiter called once the peer has read on so far that no more than
+ * `queue_soft_bytes` of what is queued now are left, or once it has gone. It may still be
+ * behind by then, with what has been queued since. The peer is behind now. */
+void peer_await(struct peer *peer, struct backlog_waiter *waiter);
+
+/* The queue has been written: calls the waiters, `max` at most. Returns how many. */
+unsigned peer_wake(struct peer *peer, unsigned max);
+
 /* What the connections of a user hold is more than its share: ends the one that holds
  * the most. */
 void peer_cut_largest(struct quota_user *user);
@@ -132,6 +143,12 @@ bool peer_may_hold_fds(struct peer *peer, unsigned more, uint64_t now);
 /* Phase two, after every registry has let go: closes the connection and frees the
  * peer when libuv has done with it. */
 void peer_close(struct peer *peer);
+
+/* Whether it leaves so much unread that those who care about it wait. */
+static inline bool peer_is_behind(const struct peer *peer)
+{
+    return peer->connection.outq.bytes > peer->limits->queue_soft_bytes || peer->overflow;
+}
 
 /* ":42", as it stands in the prefix. */
 static inline struct span peer_name(const struct peer *peer)

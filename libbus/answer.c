@@ -40,6 +40,17 @@ void call_untrack(struct bus_message *call)
     if (call->tracked)
         hash_remove(&call->bus->calls, &call->node);
     call->tracked = false;
+    list_remove(&call->ready_link);
+}
+
+struct bus_message *call_find(const struct bus *bus, struct span sender, uint64_t id)
+{
+    HASH_FOREACH (node, &bus->calls, hash_of_call(bus, sender, id)) {
+        struct bus_message *call = CONTAINER_OF(node, struct bus_message, node);
+        if (call->envelope.id == id && span_equal(call->envelope.sender, sender))
+            return call;
+    }
+    return NULL;
 }
 
 int call_answer(struct bus_message *call, struct outgoing *answer, struct bus_error *error)
@@ -74,17 +85,8 @@ void call_abandon(struct bus_message *call)
 
 void call_cancel(struct bus *bus, const struct bus_message *cancel)
 {
-    const struct envelope *envelope = &cancel->envelope;
-    struct bus_message *found = NULL;
+    struct bus_message *found = call_find(bus, cancel->envelope.sender, cancel->envelope.id);
 
-    HASH_FOREACH (node, &bus->calls, hash_of_call(bus, envelope->sender, envelope->id)) {
-        struct bus_message *call = CONTAINER_OF(node, struct bus_message, node);
-        if (call->envelope.id == envelope->id &&
-            span_equal(call->envelope.sender, envelope->sender)) {
-            found = call;
-            break;
-        }
-    }
     /* It may have been answered while the cancel was on its way. */
     if (!found)
         return;

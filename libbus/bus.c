@@ -46,6 +46,7 @@ static struct bus *client_new(int fd)
     subscriptions_init(&bus->subscriptions);
     hash_init(&bus->services);
     hash_init(&bus->calls);
+    list_init(&bus->starved);
     return bus;
 }
 

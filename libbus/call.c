@@ -33,8 +33,7 @@ static bool waiting_intake(struct pending *pending, struct bus_message *answer)
     return true;
 }
 
-/* What a call's timeout says on the wire. -EINVAL: beyond what the protocol has. */
-static int set_timeout(struct outgoing *call, uint64_t timeout, struct bus_error *error)
+int call_set_timeout(struct outgoing *call, uint64_t timeout, struct bus_error *error)
 {
     if (timeout == BUS_TIMEOUT_DEFAULT)
         return 0;
@@ -45,9 +44,8 @@ static int set_timeout(struct outgoing *call, uint64_t timeout, struct bus_error
     return 0;
 }
 
-/* Sends, waiting for room in the output, and waits for the answer. */
-static int exchange(struct bus *bus, const struct outgoing *call, struct waiting_call *waiting,
-                    uint64_t deadline, struct bus_error *error)
+int call_send(struct bus *bus, const struct outgoing *call, uint64_t deadline,
+              struct bus_error *error)
 {
     int r;
 
@@ -56,21 +54,35 @@ static int exchange(struct bus *bus, const struct outgoing *call, struct waiting
         if (r < 0)
             break;
     }
-    if (r == 0)
-        r = client_wait(bus, &waiting->done, deadline);
+    return r;
+}
+
+int call_explain(struct bus *bus, struct span to, int r, struct bus_error *error)
+{
     if (r == -ETIMEDOUT)
         bus_error_set_errno(error, r, "no answer from %.*s came before the deadline",
-                            SPAN_ARGS(call->to));
+                            SPAN_ARGS(to));
     else if (r == -ECONNRESET && bus->state != CLIENT_UP)
         bus_error_set(error, BUS_ERROR_DISCONNECTED, "%s", bus->lost.message);
     return r;
+}
+
+/* Sends, waiting for room in the output, and waits for the answer. */
+static int exchange(struct bus *bus, const struct outgoing *call, struct waiting_call *waiting,
+                    uint64_t deadline, struct bus_error *error)
+{
+    int r = call_send(bus, call, deadline, error);
+
+    if (r == 0)
+        r = client_wait(bus, &waiting->done, deadline);
+    return call_explain(bus, call->to, r, error);
 }
 
 int client_call(struct bus *bus, struct outgoing *call, uint64_t timeout, struct bus_error *error,
                 struct bus_message **ret_reply)
 {
     struct waiting_call waiting = {.pending = {.intake = waiting_intake}};
-    int r = set_timeout(call, timeout, error);
+    int r = call_set_timeout(call, timeout, error);
 
     if (r < 0)
         return r;
@@ -82,7 +94,7 @@ int client_call(struct bus *bus, struct outgoing *call, uint64_t timeout, struct
 
     uint64_t deadline = pending_deadline(timeout);
     client_enter(bus);
-    r = exchange(bus, call, &waiting, deadline ? deadline : UINT64_MAX, error);
+    r = exchange(bus, call, &waiting, deadline, error);
     pending_remove(bus, &waiting.pending);
     client_leave(bus);
     if (r == 0)
@@ -135,13 +147,12 @@ int bus_call_take(struct bus *bus, const char *to, const char *method, json_t *b
     return r;
 }
 
-/* What bus_message_set_timeout() said. */
-static uint64_t timeout_of(const struct bus_message *call)
+uint64_t call_timeout_of(const struct bus_message *call)
 {
     return call->draft->has_timeout ? call->envelope.timeout : BUS_TIMEOUT_DEFAULT;
 }
 
-static int check_draft(const struct bus_message *call, struct bus_error *error)
+int call_check_draft(const struct bus_message *call, struct bus_error *error)
 {
     if (!call->draft || call->envelope.type != MESSAGE_CALL)
         return bus_error_set_errno(error, -EINVAL, "the message is not a call to be sent");
@@ -156,28 +167,33 @@ int bus_call_message(struct bus_message *call, struct bus_error *error,
                      struct bus_message **ret_reply)
 {
     struct outgoing outgoing;
-    int r = check_draft(call, error);
+    int r = call_check_draft(call, error);
 
     if (r < 0)
         return r;
+    if (call->envelope.more)
+        return bus_error_set_errno(error, -EINVAL,
+                                   "a call that wants several replies is no "
+                                   "bus_call_message()'s: see bus_stream_open()");
     message_outgoing(call, &outgoing);
-    return client_call(call->bus, &outgoing, timeout_of(call), error, ret_reply);
+    return client_call(call->bus, &outgoing, call_timeout_of(call), error, ret_reply);
+}
+
+void call_send_cancel(struct bus *bus, struct span to, uint64_t id)
+{
+    struct outgoing cancel = {.type = MESSAGE_CANCEL, .to = to, .id = id, .own = true};
+
+    client_send(bus, &cancel, NULL);
 }
 
 static void call_slot_end(struct bus_slot *slot, struct bus *bus, bool tell)
 {
     struct call_slot *call = CONTAINER_OF(slot, struct call_slot, slot);
-    struct outgoing cancel = {
-        .type = MESSAGE_CANCEL,
-        .to = span_from(call->to),
-        .id = call->pending.id,
-        .own = true,
-    };
     bool waits = !list_is_empty(&call->pending.link);
 
     pending_remove(bus, &call->pending);
     if (tell && waits)
-        client_send(bus, &cancel, NULL);
+        call_send_cancel(bus, span_from(call->to), call->pending.id);
 }
 
 static void call_slot_destroy(struct bus_slot *slot)
@@ -198,10 +214,17 @@ static void call_slot_answered(struct pending *pending, struct bus_message *answ
         handler(answer, userdata);
 }
 
+static void call_slot_item(struct pending *pending, struct bus_message *item)
+{
+    struct call_slot *call = CONTAINER_OF(pending, struct call_slot, pending);
+
+    call->handler(item, call->slot.userdata);
+}
+
 static int call_async(struct bus *bus, struct outgoing *outgoing, uint64_t timeout,
                       bus_message_handler handler, void *userdata, struct bus_slot **ret_slot)
 {
-    int r = handler ? set_timeout(outgoing, timeout, NULL) : -EINVAL;
+    int r = handler ? call_set_timeout(outgoing, timeout, NULL) : -EINVAL;
 
     if (r < 0)
         return r;
@@ -211,11 +234,12 @@ static int call_async(struct bus *bus, struct outgoing *outgoing, uint64_t timeo
     slot_init(&call->slot, &call_slot_kind, bus, userdata);
     list_init(&call->pending.link);
     call->pending.answered = call_slot_answered;
+    call->pending.item = outgoing->more ? call_slot_item : NULL;
     call->handler = handler;
     memcpy(call->to, outgoing->to.data, outgoing->to.size);
 
     client_enter(bus);
-    r = pending_add(bus, &call->pending, pending_deadline(timeout));
+    r = pending_add(bus, &call->pending, pending_patience(timeout));
     outgoing->id = call->pending.id;
     if (r == 0)
         r = client_send(bus, outgoing, NULL);
@@ -231,12 +255,12 @@ int bus_call_async(struct bus_message *call, bus_message_handler handler, void *
                    struct bus_slot **ret_slot)
 {
     struct outgoing outgoing;
-    int r = check_draft(call, NULL);
+    int r = call_check_draft(call, NULL);
 
     if (r < 0)
         return r;
     message_outgoing(call, &outgoing);
-    return call_async(call->bus, &outgoing, timeout_of(call), handler, userdata, ret_slot);
+    return call_async(call->bus, &outgoing, call_timeout_of(call), handler, userdata, ret_slot);
 }
 
 int bus_call_text_async(struct bus *bus, const char *to, const char *method, const char *text,

@@ -89,7 +89,10 @@ struct bus {
     struct subscriptions subscriptions;
     struct hash services;
     struct service *default_service;
-    struct hash calls; /* incoming ones that wait for our answer */
+    struct hash calls;   /* incoming ones that wait for our answer */
+    struct list starved; /* struct bus_message.ready_link: those that may be told to go on */
+    size_t streamed;     /* bytes of items since the bus was heard last */
+    unsigned held;       /* iterators that are full: nothing is read */
 
     bus_handler disconnect_handler;
     void *disconnect_userdata;
@@ -178,6 +181,20 @@ bool client_has_work(const struct bus *bus);
 /* A blocking call with the fields of `call` but id and timeout filled in. */
 int client_call(struct bus *bus, struct outgoing *call, uint64_t timeout, struct bus_error *error,
                 struct bus_message **ret_reply);
+
+/* The parts of a call that bus_stream_open() has in common with it: sends, waiting for
+ * room in the output … */
+int call_send(struct bus *bus, const struct outgoing *call, uint64_t deadline,
+              struct bus_error *error);
+/* … puts into words why waiting has ended early; returns `r` … */
+int call_explain(struct bus *bus, struct span to, int r, struct bus_error *error);
+/* … cancels … */
+void call_send_cancel(struct bus *bus, struct span to, uint64_t id);
+/* … whether this is a call that can be sent, what its bus_message_set_timeout() said, and
+ * that on the wire; -EINVAL: beyond what the protocol has. */
+int call_check_draft(const struct bus_message *call, struct bus_error *error);
+uint64_t call_timeout_of(const struct bus_message *call);
+int call_set_timeout(struct outgoing *call, uint64_t timeout, struct bus_error *error);
 
 void loop_init(struct loop *loop);
 void loop_deinit(struct loop *loop);

@@ -21,7 +21,7 @@ static struct bus_message *draft_new(struct bus *bus, enum message_type type)
 
     if (!message)
         return NULL;
-    message->envelope.type = type;
+    message->envelope = (struct envelope){.type = type};
     message->draft = calloc(1, sizeof(*message->draft));
     if (!message->draft)
         return bus_message_unref(message);
@@ -293,6 +293,16 @@ int bus_message_set_timeout(struct bus_message *message, uint64_t timeout_ms)
     return 0;
 }
 
+int bus_message_set_more(struct bus_message *message, bool more)
+{
+    enum message_type type = message->envelope.type;
+
+    if (!is_open(message) || (type != MESSAGE_CALL && type != MESSAGE_REPLY))
+        return -EINVAL;
+    message->envelope.more = more;
+    return 0;
+}
+
 int bus_message_set_to(struct bus_message *message, const char *to)
 {
     if (!is_open(message) || message->envelope.type != MESSAGE_EVENT ||
@@ -413,6 +423,7 @@ void message_outgoing(struct bus_message *message, struct outgoing *ret_outgoing
         .sealed = message->sealed.size > 0 ? &message->sealed : NULL,
         .timeout = envelope->timeout,
         .has_timeout = draft->has_timeout,
+        .more = envelope->more,
         .fd = draft->fd,
         .fd_count = draft->fd_count,
         .draft = message,
@@ -442,8 +453,10 @@ int bus_send(struct bus_message *message)
     message_outgoing(message, &outgoing);
     if (!draft->call) {
         outgoing.no_reply = outgoing.type == MESSAGE_CALL;
-        return client_send(message->bus, &outgoing, NULL);
+        return outgoing.more ? -EINVAL : client_send(message->bus, &outgoing, NULL);
     }
+    if (outgoing.more)
+        return call_send_item(draft->call, &outgoing, NULL);
     int r = call_answer(draft->call, &outgoing, NULL);
     if (r == 0 && !draft->sent) {
         /* Nobody waits for this answer, so its fds go nowhere. */

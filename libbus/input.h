@@ -20,6 +20,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "libbus/wire/envelope.h"
 #include "libbus/wire/fdqueue.h"
 #include "libbus/wire/lines.h"
 
@@ -48,6 +49,7 @@ struct input {
     uint64_t received;   /* bytes of the stream */
     bool filled;         /* the last read took all the room: there may be more */
     struct lines lines;
+    struct envelope_head head; /* of the events that come in */
     struct fdqueue fds;
 };
 

@@ -5,12 +5,14 @@
  * code of the program runs here.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "libbus/base/macros.h"
+#include "libbus/base/text.h"
 #include "libbus/body.h"
 #include "libbus/client.h"
 #include "libbus/error.h"
@@ -54,6 +56,20 @@ static void note_goodbye(struct bus *bus, struct bus_message *message)
         bus_message_get_error(message, &bus->goodbye);
 }
 
+/* What the bus says to the library itself. */
+static bool take_notice(struct bus *bus, struct bus_message *event)
+{
+    struct span topic = event->envelope.topic;
+
+    if (!bus->greeted && span_is(topic, "bus.welcome"))
+        greet(bus, event);
+    else if (span_is(topic, "bus.flow"))
+        items_take_flow(bus, event);
+    else
+        return false;
+    return true;
+}
+
 /* Takes the message. */
 static void intake(struct bus *bus, struct bus_message *message)
 {
@@ -68,9 +84,8 @@ static void intake(struct bus *bus, struct bus_message *message)
             return;
         }
     }
-    if (!bus->greeted && span_is(envelope->topic, "bus.welcome") &&
-        span_is(envelope->sender, "bus")) {
-        greet(bus, message);
+    if (envelope->type == MESSAGE_EVENT && span_is(envelope->sender, "bus") &&
+        take_notice(bus, message)) {
         bus_message_unref(message);
         return;
     }
@@ -102,6 +117,9 @@ static void spoilt(struct bus *bus, struct bus_message *message, const char *nam
         bus_message_unref(message);
         return;
     }
+    /* For us the call ends here: its callee shall not go on. */
+    if (bus_message_has_more(message))
+        call_send_cancel(bus, message->envelope.sender, message->envelope.id);
     error = message_new_error(bus, event ? 0 : message->envelope.id, name, text);
     bus_message_unref(message);
     if (error)
@@ -133,8 +151,8 @@ static void take_line(struct bus *bus, const struct line *line)
     message->line = line->text;
     message->position = line->end;
     message->block = block_ref(bus->input.block);
-    int r = envelope_parse(&message->envelope, line->text.data, line->text.size,
-                           ENVELOPE_FROM_BROKER, &fault);
+    int r = envelope_parse_next(&bus->input.head, &message->envelope, line->text.data,
+                                line->text.size, ENVELOPE_FROM_BROKER, &fault);
     if (r) {
         client_garbled(bus, wire_error_name((enum wire_error)r), fault.reason, fault.offset);
         bus_message_unref(message);
@@ -251,6 +269,24 @@ int client_wait(struct bus *bus, const bool *done, uint64_t deadline)
     return 0;
 }
 
+/* A call that has been answered by an error in the place of an item: its service is to
+ * hear that nobody listens any more. */
+static void end_call(struct bus *bus, const struct output_mark *mark)
+{
+    CLEANUP(text_deinit) struct text line = TEXT_INIT;
+    struct bus_message *cancel = NULL;
+
+    if (!call_find(bus, span_from(mark->to), mark->id))
+        return;
+    text_printf(&line,
+                "{\"sender\":\"%s\",\"type\":\"cancel\",\"id\":%" PRIu64 ",\"reason\":\"limit\"}",
+                mark->to, mark->id);
+    if (!line.failed)
+        cancel = message_from_line(bus, text_span(&line));
+    if (cancel)
+        client_queue(bus, cancel);
+}
+
 /* The kernel will not pass the fds of the first message on (too many are in flight
  * for this user): takes the message back and tells whoever waits for it. */
 static void fds_refused(struct bus *bus)
@@ -272,6 +308,7 @@ static void fds_refused(struct bus *bus)
             .message = span_from(text),
         };
         output_append(&bus->output, &answer, NULL);
+        end_call(bus, mark);
     }
     free(mark);
 }

@@ -24,11 +24,18 @@ void loop_deinit(struct loop *loop)
     loop_init(loop);
 }
 
+/* An iterator has enough: whoever sends to it shall notice. A connection that breaks is
+ * read to its end all the same, which is near. */
+static bool is_held(const struct bus *bus)
+{
+    return bus->held > 0 && !bus->broken;
+}
+
 /* While more waits to be written than the limit allows, nothing is read: the
  * answers that the library gives by itself would add to it without end. */
 static bool is_paused(const struct bus *bus)
 {
-    return bus->output.blocked && output_weight(&bus->output) > bus->output_limit;
+    return is_held(bus) || (bus->output.blocked && output_weight(&bus->output) > bus->output_limit);
 }
 
 static uint32_t wanted_events(const struct bus *bus)
@@ -44,7 +51,9 @@ void loop_watch(struct bus *bus)
 
     if (loop->epoll_fd < 0 || bus->fd < 0 || event.events == loop->interest)
         return;
-    if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, bus->fd, &event) == 0)
+    /* The end of the stream would be reported even if nothing were asked for. */
+    int operation = !event.events ? EPOLL_CTL_DEL : loop->interest ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    if (epoll_ctl(loop->epoll_fd, operation, bus->fd, &event) == 0)
         loop->interest = event.events;
 }
 
@@ -74,7 +83,7 @@ static void loop_arm(struct bus *bus)
     struct loop *loop = &bus->loop;
     struct timer *first = timers_first(&bus->timers);
 
-    if (loop->epoll_fd < 0 || !first || (loop->armed && loop->armed <= first->at))
+    if (loop->epoll_fd < 0 || !first || is_held(bus) || (loop->armed && loop->armed <= first->at))
         return;
     struct itimerspec when = {
         .it_value = {(time_t)(first->at / 1000), (long)(first->at % 1000) * 1000000},
@@ -91,7 +100,7 @@ bool client_has_work(const struct bus *bus)
         return !bus->told;
     return bus->state == CLIENT_LOST || bus->broken || !list_is_empty(&bus->backlog) ||
            (output_size(output) > 0 && !output->blocked) ||
-           (bus->choked && output_weight(output) <= bus->output_limit / 2);
+           (bus->choked && output_weight(output) <= bus->output_limit / 2) || items_may_go_on(bus);
 }
 
 void loop_settle(struct bus *bus)
@@ -124,7 +133,7 @@ static int loop_open(struct loop *loop, int fd, uint32_t events)
     if (r == 0)
         r = loop_add(loop, loop->timer_fd, EPOLLIN);
     /* A connection that is lost already has no socket any more. */
-    if (r == 0 && fd >= 0)
+    if (r == 0 && fd >= 0 && events)
         r = loop_add(loop, fd, events);
     loop->interest = events;
     return r;
@@ -193,6 +202,8 @@ static bool expire(struct bus *bus)
 
     while (client_is_live(bus) && (timer = timers_first(&bus->timers)) && timer->at <= now) {
         struct pending *pending = CONTAINER_OF(timer, struct pending, timer);
+        if (pending_put_off(bus, pending, now))
+            continue;
         pending_fail(bus, pending, BUS_ERROR_TIMEOUT, "no answer came before the deadline");
         did = true;
     }
@@ -240,11 +251,14 @@ int bus_process(struct bus *bus)
     did |= dispatch_all(bus);
     if (client_is_live(bus) && list_is_empty(&bus->backlog) && !bus->stopping) {
         /* Answers may still lie in the socket. */
-        if (bus->state == CLIENT_UP && !bus->input.filled)
+        if (bus->state == CLIENT_UP && !bus->input.filled && !is_held(bus))
             did |= expire(bus);
         if (bus->state == CLIENT_LOST)
             finish(bus);
     }
+    /* That a caller is behind may still lie in the socket. */
+    if (client_is_live(bus) && (!bus->input.filled || is_paused(bus)))
+        did |= items_go_on(bus);
     did |= flush_all(bus);
     bus->told = bus->state == CLIENT_CLOSED;
     int result = client_is_live(bus) ? did : -ECONNRESET;
@@ -254,7 +268,7 @@ int bus_process(struct bus *bus)
 
 int client_poll(struct bus *bus, short events, uint64_t deadline, bool patient, short *ret_events)
 {
-    struct pollfd poll_fd = {.fd = bus->fd, .events = events};
+    struct pollfd poll_fd = {.fd = events ? bus->fd : -1, .events = events};
 
     for (;;) {
         uint64_t now = deadline == UINT64_MAX || deadline == 0 ? 0 : client_now();
@@ -283,7 +297,7 @@ static uint64_t deadline_after(uint64_t timeout_ms)
 
 int bus_wait(struct bus *bus, uint64_t timeout_ms)
 {
-    struct timer *first = timers_first(&bus->timers);
+    struct timer *first = is_held(bus) ? NULL : timers_first(&bus->timers);
     uint64_t deadline = deadline_after(timeout_ms);
     short events = bus->output.blocked ? POLLOUT : 0;
 

@@ -34,11 +34,12 @@ struct bus_message *message_new(struct bus *bus)
         if (!message)
             return NULL;
     }
-    /* All but the room for strings. */
-    memset(message, 0, offsetof(struct bus_message, storage));
+    /* All but the envelope of what is read, and the room for strings. */
+    memset(message, 0, offsetof(struct bus_message, envelope));
     message->refs = 1;
     message->bus = bus;
     list_init(&message->link);
+    list_init(&message->ready_link);
     client_pin(bus);
     return message;
 }
@@ -269,6 +270,16 @@ bool bus_message_is_retained(const struct bus_message *message)
 bool bus_message_no_reply(const struct bus_message *message)
 {
     return message->envelope.no_reply;
+}
+
+bool bus_message_has_more(const struct bus_message *message)
+{
+    return message->envelope.type == MESSAGE_REPLY && message->envelope.more;
+}
+
+bool bus_message_wants_more(const struct bus_message *message)
+{
+    return message->envelope.type == MESSAGE_CALL && message->envelope.more;
 }
 
 /* Walks over the members of the line's object, which is known to be valid. */

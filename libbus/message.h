@@ -52,7 +52,6 @@ struct bus_message {
     unsigned refs;
     struct bus *bus;  /* pinned */
     struct list link; /* the backlog or the freelist */
-    struct envelope envelope;
     struct block *block;
     struct span line;
     struct fds *fds;
@@ -72,12 +71,21 @@ struct bus_message {
     bus_message_handler cancel_handler;
     void *cancel_userdata;
 
+    /* One with several replies. */
+    bool behind;            /* its caller is, the bus says */
+    bool starved;           /* an item of it was refused for the time being */
+    struct list ready_link; /* bus->starved: it may go on */
+    bus_message_handler ready_handler;
+    void *ready_userdata;
+
     const char *strings[STRING_COUNT];
     size_t strings_used;
+    struct envelope envelope;
     char storage[MESSAGE_STRINGS_SIZE];
 };
 
-/* An empty message with one reference. NULL: out of memory. */
+/* An empty message with one reference, whose envelope is still to be filled in. NULL:
+ * out of memory. */
 struct bus_message *message_new(struct bus *bus);
 
 /* A message made on this side, as if the bus had sent this line (no LF in it).

@@ -227,6 +227,8 @@ static int append_keys(struct output *output, const struct outgoing *message)
     p = put_string(p, SPAN(",\"error\":\""), message->error);
     if (message->no_reply)
         p = put(p, SPAN(",\"no_reply\":true"));
+    if (message->more)
+        p = put(p, SPAN(",\"more\":true"));
     if (message->has_timeout)
         p = put_number(put(p, SPAN(",\"timeout\":")), message->timeout);
     if (fds)

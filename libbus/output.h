@@ -58,6 +58,7 @@ struct outgoing {
     uint64_t timeout;           /* only if has_timeout */
     bool has_timeout;
     bool no_reply;
+    bool more;
     bool body_checked; /* by json_check() already */
     bool own;          /* the library's own, for which the output limit does not hold */
     enum body_way body_way;

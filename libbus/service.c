@@ -57,7 +57,7 @@ static int reply_introspect(const struct service *service, struct bus_message *c
             text_append_json_string(&text, span_from(m->description));
         else
             text_append_string(&text, "null");
-        text_append_string(&text, "}");
+        text_append_string(&text, m->flags & BUS_METHOD_MORE ? ",\"more\":true}" : "}");
     }
     text_append_string(&text, "]}");
 
@@ -158,7 +158,7 @@ static int add_methods(struct service *service, const struct bus_method *methods
         if (reason)
             return bus_error_set_errno(error, -EINVAL, "'%s' is no method: %s (at byte %zu)",
                                        methods[i].name, reason, offset);
-        if (!methods[i].handler || methods[i].flags)
+        if (!methods[i].handler || methods[i].flags & ~(uint64_t)BUS_METHOD_MORE)
             return bus_error_set_errno(error, -EINVAL,
                                        "the row of method '%s' has no handler or unknown flags",
                                        methods[i].name);

@@ -88,6 +88,9 @@ struct bus_message;
  * cancelled by freeing its slot. */
 struct bus_slot;
 
+/* The replies of a call that asks for several, one after the other. */
+struct bus_stream;
+
 enum bus_message_type {
     BUS_MESSAGE_CALL = 1,
     BUS_MESSAGE_REPLY = 2,
@@ -284,6 +287,11 @@ BUS_PUBLIC int bus_message_set_body_fd(struct bus_message *message, int fd);
 BUS_PUBLIC int bus_message_set_path(struct bus_message *message, const char *path);
 BUS_PUBLIC int bus_message_set_timeout(struct bus_message *message, uint64_t timeout_ms);
 
+/* Calls: several replies are welcome (`more`), see bus_stream_open() and
+ * bus_call_async(). Replies: another follows; bus_send() then is bus_reply_more(). -EINVAL
+ * for another type of message. */
+BUS_PUBLIC int bus_message_set_more(struct bus_message *message, bool more);
+
 /* Events: for this connection alone, subscribed or not. */
 BUS_PUBLIC int bus_message_set_to(struct bus_message *message, const char *to);
 
@@ -335,6 +343,12 @@ BUS_PUBLIC bool bus_message_is_retained(const struct bus_message *message);
 
 /* True for a call whose caller wants no answer. */
 BUS_PUBLIC bool bus_message_no_reply(const struct bus_message *message);
+
+/* True for a reply after which the call goes on: another one, or an error, follows. */
+BUS_PUBLIC bool bus_message_has_more(const struct bus_message *message);
+
+/* True for a call that may have several replies. */
+BUS_PUBLIC bool bus_message_wants_more(const struct bus_message *message);
 
 /* The body as JSON text, *ret_size bytes, not NUL-terminated; "null" if there is
  * none. Never parses. Borrowed, alive as long as the message.
@@ -424,12 +438,15 @@ BUS_PUBLIC int bus_call_take(struct bus *bus, const char *to, const char *method
                              uint64_t timeout_ms, struct bus_error *error,
                              struct bus_message **ret_reply);
 
-/* The same with a message of bus_message_new_call(). */
+/* The same with a message of bus_message_new_call(). -EINVAL for one that asks for several
+ * replies. */
 BUS_PUBLIC int bus_call_message(struct bus_message *call, struct bus_error *error,
                                 struct bus_message **ret_reply);
 
 /* Calls without waiting: the handler gets the one answer, a reply or an error
- * (bus_message_type()); an error made on this side when the connection is lost.
+ * (bus_message_type()); an error made on this side when the connection is lost. Of a
+ * call with bus_message_set_more() it gets every reply; the last one, or the error, is the
+ * one without bus_message_has_more(). The timeout is counted from one reply to the next.
  * Freeing the slot cancels the call, at the callee too. */
 BUS_PUBLIC int bus_call_async(struct bus_message *call, bus_message_handler handler, void *userdata,
                               struct bus_slot **ret_slot);
@@ -437,6 +454,33 @@ BUS_PUBLIC int bus_call_text_async(struct bus *bus, const char *to, const char *
                                    const char *text, size_t size, uint64_t timeout_ms,
                                    bus_message_handler handler, void *userdata,
                                    struct bus_slot **ret_slot);
+
+/* Calls with a message of bus_message_new_call() and bus_message_set_more(), for
+ * iterating over the replies:
+ *
+ *     while ((r = bus_stream_next(stream, &message, &error)) > 0)
+ *         ... bus_message_unref(message);
+ *
+ * Waits for nothing but room in the output. *ret_stream is to be closed. While 256 replies
+ * (or 1 MiB) wait here to be taken nothing more is read from the connection, so that the
+ * service is told to pause. That holds up all other messages of the connection as well:
+ * give an iteration that takes its time a connection of its own. What waits for something
+ * on this connection (a call, another stream) reads on; replies that come meanwhile are
+ * kept, up to 64 MiB, beyond which the stream ends with -EDQUOT. Errors as for bus_call_message(),
+ * and -EINVAL: the call does not ask for several replies. */
+BUS_PUBLIC int bus_stream_open(struct bus_message *call, struct bus_stream **ret_stream,
+                               struct bus_error *error);
+
+/* Waits for the next reply, at most for the call's timeout. 1 with *ret_message (may be
+ * NULL; the caller owns it): there may be more; 0 with the last reply; or a negative errno
+ * with *error (may be NULL) filled: the error that has ended the call, as for
+ * bus_call(). After the end it returns the same again. */
+BUS_PUBLIC int bus_stream_next(struct bus_stream *stream, struct bus_message **ret_message,
+                               struct bus_error *error);
+
+/* Frees it with the replies that have not been taken; cancels the call, at the callee too,
+ * if it has not ended. May outlive the connection. Returns NULL; NULL is let pass. */
+BUS_PUBLIC struct bus_stream *bus_stream_close(struct bus_stream *stream);
 
 /* Calls and wants no answer, and none of the bus's errors. */
 BUS_PUBLIC int bus_call_no_reply(struct bus *bus, const char *to, const char *method,
@@ -448,6 +492,12 @@ BUS_PUBLIC int bus_message_get_error(struct bus_message *message, struct bus_err
 
 /* ---------------------------------------------------------- services */
 
+enum bus_method_flags {
+    /* Answers with several replies if the caller asks for them. Introspect says so. A caller
+     * that does not ask is let in all the same: see bus_message_wants_more(). */
+    BUS_METHOD_MORE = 1
+};
+
 /* A row of a service's table of methods; the table ends with a row whose name is
  * NULL and must live as long as the service. Every service also answers "Ping" and
  * "Introspect" unless its table has rows of these names, and refuses unknown
@@ -455,7 +505,7 @@ BUS_PUBLIC int bus_message_get_error(struct bus_message *message, struct bus_err
 struct bus_method {
     const char *name;
     bus_call_handler handler;
-    uint64_t flags;          /* 0: none are defined yet */
+    uint64_t flags;          /* of enum bus_method_flags */
     const char *description; /* one sentence, for Introspect; or NULL */
 };
 
@@ -486,13 +536,31 @@ BUS_PUBLIC int bus_reply_take(struct bus_message *call, json_t *body);
 BUS_PUBLIC int bus_reply_error(struct bus_message *call, const char *name, const char *format, ...)
     BUS_PRINTF(3, 4);
 
+/* Sends one of several replies to a call that asks for them; another, or the final answer
+ * by one of the functions above, has to follow. To give fds and headers along use
+ * bus_message_new_reply() and bus_message_set_more().
+ *
+ * -EAGAIN: not now, and nothing was sent: the caller does not read as fast, or what has
+ * been sent must first have gone out. Go on when the ready handler is called. -ECANCELED:
+ * nobody listens any more. -EINVAL: the call does not ask for several replies. -EALREADY:
+ * it has been answered. Who goes on against the bus's word loses the call. */
+BUS_PUBLIC int bus_reply_more_text(struct bus_message *call, const char *text, size_t size);
+BUS_PUBLIC int bus_reply_more(struct bus_message *call, const json_t *body);
+BUS_PUBLIC int bus_reply_more_take(struct bus_message *call, json_t *body);
+
+/* Called from bus_process() when, after an -EAGAIN, the next reply can be sent. At most
+ * one per call; the call must be kept by bus_message_ref() as long as this is wanted.
+ * -EINVAL: the call does not ask for several replies. */
+BUS_PUBLIC int bus_message_set_ready_handler(struct bus_message *call, bus_message_handler handler,
+                                             void *userdata);
+
 /* Called when the call has been cancelled (by its caller, its deadline or the
- * caller's death) before it was answered. At most one per call; the call must be
- * kept by bus_message_ref() as long as this is wanted. */
+ * caller's death, or for the bus's limits) before it was answered. At most one per call; the call
+ * must be kept by bus_message_ref() as long as this is wanted. */
 BUS_PUBLIC int bus_message_set_cancel_handler(struct bus_message *call, bus_message_handler handler,
                                               void *userdata);
 
-/* Whether nobody waits for the answer any more. */
+/* Whether nobody waits for the answer any more: for services that work long or stream. */
 BUS_PUBLIC bool bus_message_is_cancelled(const struct bus_message *call);
 
 /* ------------------------------------------------------------- names */

@@ -447,6 +447,8 @@ static void check_keys(struct reader *reader, const char *end, enum envelope_ori
     }
     if (envelope->type == MESSAGE_CALL && !(seen & 1u << KEY_ID) && !envelope->no_reply)
         invalid(reader, end, "id", "a call without it must be no_reply");
+    if (envelope->more && envelope->no_reply)
+        invalid(reader, reader->at[KEY_MORE], "more", "it does not go with no_reply");
     if (envelope->body_fd && envelope_has(envelope, KEY_BODY))
         invalid(reader, reader->at[KEY_BODY_FD], "body_fd", "it does not go with a body");
     if (envelope->body_fd && !(seen & 1u << KEY_FDS))
@@ -486,4 +488,61 @@ int envelope_parse(struct envelope *envelope, const char *line, size_t size,
     }
     check_keys(&reader, p - 1, origin);
     return reader.error;
+}
+
+/* The keys of an event that begins as others do. */
+#define HEAD_KEYS (1u << KEY_TYPE | 1u << KEY_SENDER | 1u << KEY_TOPIC | 1u << KEY_BODY)
+
+/* To the same place of another line. */
+static void move_span(struct span *span, const char *from, const char *to)
+{
+    if (span->data)
+        span->data = to + (span->data - from);
+}
+
+/* Keeps the beginning of an event if nothing but a brace follows its body. */
+static void head_keep(struct envelope_head *head, const struct envelope *envelope, const char *line,
+                      size_t size)
+{
+    size_t head_size = (size_t)(envelope->body.data - line);
+
+    if (line[0] != '{' || head_size > ENVELOPE_HEAD_MAX ||
+        envelope->body.data + envelope->body.size + 1 != line + size)
+        return;
+    memcpy(head->text, line, head_size);
+    head->size = head_size;
+    head->envelope = *envelope;
+    move_span(&head->envelope.topic, line, head->text);
+    move_span(&head->envelope.sender, line, head->text);
+}
+
+static bool head_fits(const struct envelope_head *head, struct envelope *envelope, const char *line,
+                      size_t size)
+{
+    struct scan_fault fault;
+
+    if (head->size == 0 || size <= head->size || memcmp(line, head->text, head->size) != 0)
+        return false;
+    const char *body = line + head->size;
+    const char *end = scan_value(body, 1, &fault);
+    if (!end || *end != '}' || end + 1 != line + size)
+        return false;
+    *envelope = head->envelope;
+    move_span(&envelope->topic, head->text, line);
+    move_span(&envelope->sender, head->text, line);
+    envelope->body = (struct span){body, (size_t)(end - body)};
+    envelope->rest = (struct span){line + 1, size - 1};
+    return true;
+}
+
+int envelope_parse_next(struct envelope_head *head, struct envelope *envelope, const char *line,
+                        size_t size, enum envelope_origin origin, struct envelope_fault *ret_fault)
+{
+    if (head_fits(head, envelope, line, size))
+        return 0;
+    int r = envelope_parse(envelope, line, size, origin, ret_fault);
+    if (r == 0 && envelope->type == MESSAGE_EVENT && envelope_has(envelope, KEY_BODY) &&
+        !(envelope->keys & ~HEAD_KEYS))
+        head_keep(head, envelope, line, size);
+    return r;
 }

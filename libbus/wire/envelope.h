@@ -107,6 +107,21 @@ static inline bool envelope_has(const struct envelope *envelope, enum envelope_k
 int envelope_parse(struct envelope *envelope, const char *line, size_t size,
                    enum envelope_origin origin, struct envelope_fault *ret_fault);
 
+/* How the last event of a stream began: everything before its body. In a burst the
+ * next one mostly begins with the same bytes, and then only its body is left to be
+ * checked. All zero at first; for messages of one origin; stays where it is. */
+#define ENVELOPE_HEAD_MAX 256
+
+struct envelope_head {
+    size_t size;              /* 0: nothing to compare with */
+    struct envelope envelope; /* its sender and topic lie in the text */
+    char text[ENVELOPE_HEAD_MAX];
+};
+
+/* The same as envelope_parse(), faster where an event begins as the one before it. */
+int envelope_parse_next(struct envelope_head *head, struct envelope *envelope, const char *line,
+                        size_t size, enum envelope_origin origin, struct envelope_fault *ret_fault);
+
 /* "call", "reply", …; static. */
 const char *message_type_name(enum message_type type);
 

@@ -140,14 +140,6 @@ bool grammar_has_wildcard(struct span pattern)
     return memchr(pattern.data, '*', pattern.size) || memchr(pattern.data, '#', pattern.size);
 }
 
-static struct span segment_at(struct span text, size_t start)
-{
-    const char *dot = memchr(text.data + start, '.', text.size - start);
-    size_t end = dot ? (size_t)(dot - text.data) : text.size;
-
-    return (struct span){text.data + start, end - start};
-}
-
 bool grammar_matches(struct span pattern, struct span topic)
 {
     if ((pattern.data[0] == '*' || pattern.data[0] == '#') && grammar_is_reserved(topic))
@@ -157,21 +149,23 @@ bool grammar_matches(struct span pattern, struct span topic)
 
 bool grammar_covers(struct span pattern, struct span topic)
 {
-    size_t p = 0;
     size_t t = 0;
 
-    /* Both positions are at the start of a segment, or one past the end. */
-    while (p <= pattern.size) {
-        struct span wanted = segment_at(pattern, p);
-        if (span_equal(wanted, SPAN("#")))
+    for (size_t p = 0; p < pattern.size; p++) {
+        char wanted = pattern.data[p];
+        if (wanted == '#')
             return true;
-        if (t > topic.size)
+        if (wanted == '*') {
+            if (t == topic.size)
+                return false;
+            while (t < topic.size && topic.data[t] != '.')
+                t++;
+        } else if (t == topic.size) {
+            /* The '#' of "a.#" may stand for nothing, dot included. */
+            return wanted == '.' && pattern.data[p + 1] == '#';
+        } else if (topic.data[t++] != wanted) {
             return false;
-        struct span segment = segment_at(topic, t);
-        if (!span_equal(wanted, SPAN("*")) && !span_equal(wanted, segment))
-            return false;
-        p += wanted.size + 1;
-        t += segment.size + 1;
+        }
     }
-    return t > topic.size;
+    return t == topic.size;
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One line (up to the first LF), as from a client and as from the bus.
+ * One line (up to the first LF), as from a client and as from the bus; what stands after
+ * it is the end of another, which begins as the first does up to its body.
  *
  *   - It is a parse error exactly when the scanner refuses it, at the same byte.
  *   - jansson reads the same values from an accepted line.
+ *   - What follows an event and begins as it does is read as if it came alone.
  *   - What a client sends is forwarded as prefix and rest: the other side accepts
  *     that, reads from it what the broker has read, and nobody can make it say
  *     another sender than the prefix does.
@@ -18,6 +20,7 @@
 #include "libbus/wire/grammar.h"
 #include "libbus/wire/scan.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/support/envelopes.h"
 #include "tests/support/padded.h"
 
 #define PREFIX "{\"sender\":\":9007199254740991\","
@@ -170,6 +173,28 @@ static void check_forwarded(const struct envelope *envelope)
                "the receiver reads something else than the broker");
 }
 
+/* ------------------------------------------------------------ the next line */
+
+static void check_next(const char *before, size_t before_size, struct span after,
+                       enum envelope_origin origin)
+{
+    CLEANUP(text_deinit) struct text text = TEXT_INIT;
+    struct envelope_head head = {0};
+    struct envelope envelope, alone;
+    struct envelope_fault fault;
+
+    if (envelope_parse_next(&head, &envelope, before, before_size, origin, &fault) != 0)
+        return;
+    size_t begin = envelope.body.data ? (size_t)(envelope.body.data - before) : 0;
+    text_append(&text, before, begin);
+    text_append_span(&text, after);
+    CLEANUP(cleanup_free) char *line = padded_new(text.data, text.size);
+    int r = parse(&alone, line, text.size, origin);
+    FUZZ_CHECK(envelope_parse_next(&head, &envelope, line, text.size, origin, &fault) == r,
+               "another verdict on what follows");
+    FUZZ_CHECK(envelopes_are_alike(&envelope, &alone), "what follows is read otherwise");
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct span text = fuzz_first_line(data, size);
@@ -183,6 +208,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (parse(&envelope, line, text.size, ENVELOPE_FROM_CLIENT) == 0) {
         check_accepted(&envelope, line, text.size);
         check_forwarded(&envelope);
+    }
+    const char *end = size > 0 ? memchr(data, '\n', size) : NULL;
+    if (end) {
+        struct fuzz_input rest = {end + 1, size - text.size - 1};
+        struct span after = {0};
+        fuzz_line(&rest, &after);
+        check_next(line, text.size, after, ENVELOPE_FROM_BROKER);
+        check_next(line, text.size, after, ENVELOPE_FROM_CLIENT);
     }
     return 0;
 }

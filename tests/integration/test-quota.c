@@ -607,9 +607,9 @@ static void test_unfinished_fds(struct session *session)
 /* ------------------------------------------------------------- the table */
 
 /* Limits that other tests are about. */
-static const char *const others[] = {"connections",     "message_bytes", "queue_bytes",
-                                     "fds_per_message", "fds_queued",    "call_timeout",
-                                     "invalid_lines"};
+static const char *const others[] = {"connections",      "message_bytes",   "queue_bytes",
+                                     "queue_soft_bytes", "fds_per_message", "fds_queued",
+                                     "call_timeout",     "invalid_lines"};
 /* Limits that are set in this one. */
 static const char *set_here(size_t index);
 

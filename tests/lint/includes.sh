@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: MIT
 # Includes go strictly downward. For the broker:
 #
-#     main > broker* > listener > dispatch > {driver* revoke} > {announce answer}
-#     > deliver > {access patience} > hub > peer > connection > outq > config > rules
-#     > policy > {names topics calls monitor} > {args documents quota}
-#     > {limits deadlines chunk closer credentials document endpoint privileges sandbox
-#     watch fatal}
+#     main > broker* > listener > dispatch > {driver* revoke stream}
+#     > {announce answer} > deliver > {access patience} > hub > peer > connection > outq
+#     > config > rules > policy > {names topics calls monitor} > {args documents quota}
+#     > {limits backlog deadlines chunk closer credentials document endpoint privileges
+#     sandbox watch fatal}
 #     > wire > base
 #
 # for the library libbus/*.c > wire > base. Tools and examples see the public
@@ -109,10 +109,10 @@ function check_order(kind, name) {
 
 BEGIN {
     base_rank = 3
-    count = split("limits,deadlines,chunk,closer,credentials,document,endpoint,privileges,sandbox,watch,fatal " \
+    count = split("limits,backlog,deadlines,chunk,closer,credentials,document,endpoint,privileges,sandbox,watch,fatal " \
                   "args,documents,quota " \
                   "names,topics,calls,monitor policy rules config outq connection peer hub " \
-                  "access,patience deliver announce,answer revoke,driver dispatch listener broker main", groups, " ")
+                  "access,patience deliver announce,answer revoke,driver,stream dispatch listener broker main", groups, " ")
     for (i = 1; i <= count; i++) {
         n = split(groups[i], members, ",")
         for (j = 1; j <= n; j++)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The envelope: vectors with the place of each fault, the values read, keys in every
- * order, every known key twice or escaped, and what is left of a line that failed.
+ * order, every known key twice or escaped, what is left of a line that failed, and
+ * lines that begin as the one before.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include "libbus/base/text.h"
 #include "libbus/wire/envelope.h"
 #include "libbus/wire/scan.h"
+#include "tests/support/envelopes.h"
 #include "tests/support/padded.h"
 #include "tests/support/random.h"
 #include "tests/support/unit.h"
@@ -153,7 +155,7 @@ static void test_call_values(void **state)
 {
     PARSED(p,
            "{\"type\":\"call\",\"id\":9007199254740991,\"to\":\"org.example\",\"method\":\"Add\","
-           "\"path\":\"/x\",\"body\": [1, 2] ,\"fds\":253,\"no_reply\":true,\"no_start\":true,"
+           "\"path\":\"/x\",\"body\": [1, 2] ,\"fds\":253,\"no_reply\":false,\"no_start\":true,"
            "\"timeout\":0,\"more\":true}");
 
     assert_int_equal(p.result, 0);
@@ -164,7 +166,7 @@ static void test_call_values(void **state)
     assert_true(span_is(p.envelope.path, "/x"));
     assert_true(span_is(p.envelope.body, "[1, 2]"));
     assert_int_equal(p.envelope.fds, 253);
-    assert_true(p.envelope.no_reply);
+    assert_false(p.envelope.no_reply);
     assert_true(p.envelope.no_start);
     assert_true(p.envelope.more);
     assert_true(envelope_has(&p.envelope, KEY_TIMEOUT));
@@ -173,6 +175,17 @@ static void test_call_values(void **state)
     assert_false(envelope_has(&p.envelope, KEY_SENDER));
     assert_false(envelope_has(&p.envelope, KEY_BODY_FD));
     assert_null(p.envelope.topic.data);
+}
+
+static void test_no_reply(void **state)
+{
+    PARSED(p, "{\"type\":\"call\",\"to\":\"org.example\",\"method\":\"Add\",\"no_reply\":true,"
+              "\"more\":false}");
+
+    assert_int_equal(p.result, 0);
+    assert_true(p.envelope.no_reply);
+    assert_false(p.envelope.more);
+    assert_int_equal(p.envelope.id, 0);
 }
 
 static void test_event_values(void **state)
@@ -410,16 +423,139 @@ static void test_mutations(void **state)
     assert_in_range(valid, 1000, 99000);
 }
 
+/* Parses a line as the next one after those that the head has seen: it must be as if
+ * there had been none. */
+static void expect_next(struct envelope_head *head, struct span text, enum envelope_origin origin)
+{
+    CLEANUP(parsed_deinit) struct parsed p = parse(text.data, text.size, origin);
+    struct envelope_fault fault = {.offset = SIZE_MAX};
+    struct envelope envelope;
+
+    int r = envelope_parse_next(head, &envelope, p.line, p.size, origin, &fault);
+    CHECK(r == p.result, "%.*s: %d, not %d", SPAN_ARGS(text), r, p.result);
+    CHECK(envelopes_are_alike(&envelope, &p.envelope), "%.*s: it is read otherwise",
+          SPAN_ARGS(text));
+    assert_int_equal(fault.offset, p.fault.offset);
+    assert_ptr_equal(fault.key, p.fault.key);
+    assert_ptr_equal(fault.reason, p.fault.reason);
+}
+
+static void expect_next_of(const struct vector *vector, void *userdata)
+{
+    static const char *const begins[] = {
+        "{\"type\":\"event\",\"topic\":\"a.b\",\"body\":",
+        "{\"x\":{\"body\":1},\"topic\":\"a\" , \"type\":\"event\",\"body\" : ",
+        "{\"type\":\"event\",\"topic\":\"a\",\"to\":\":1\",\"body\":",
+        "{\"type\":\"event\",\"topic\":\"a\",\"id\":7,\"body\":",
+        " {\"type\":\"event\",\"topic\":\"a\",\"body\":",
+        "{\"topic\":\"a\",\"type\":\"event\",\"x\":",
+        "{\"type\":\"call\",\"to\":\"bus\",\"method\":\"A\",\"id\":1,\"body\":",
+        "{\"sender\":\":1\",\"type\":\"event\",\"topic\":\"a.b\",\"body\":",
+    };
+    static const char *const ends[] = {
+        "}",
+        "} ",
+        " }",
+        "",
+        "}}",
+        ",\"x\":1}",
+        ",\"body\":1}",
+        ",\"id\":1}",
+        ",\"type\":\"call\"}",
+        ",\"fds\":1}",
+        ",",
+        "]",
+        "x}",
+    };
+    enum envelope_origin origin = *(enum envelope_origin *)userdata;
+
+    for (size_t i = 0; i < ARRAY_SIZE(begins); i++) {
+        for (size_t j = 0; j < ARRAY_SIZE(ends); j++) {
+            CLEANUP(text_deinit) struct text plain = TEXT_INIT;
+            CLEANUP(text_deinit) struct text line = TEXT_INIT;
+            struct envelope_head head = {0};
+            text_printf(&plain, "%snull}", begins[i]);
+            text_append_string(&line, begins[i]);
+            text_append(&line, vector->text, vector->size);
+            text_append_string(&line, ends[j]);
+            expect_next(&head, text_span(&plain), origin);
+            expect_next(&head, text_span(&line), origin);
+            expect_next(&head, text_span(&plain), origin);
+        }
+    }
+}
+
+static void test_next(void **state)
+{
+    enum envelope_origin origins[] = {ENVELOPE_FROM_CLIENT, ENVELOPE_FROM_BROKER};
+
+    for (size_t i = 0; i < ARRAY_SIZE(origins); i++) {
+        vectors_each("scan/y_values.txt", 0, expect_next_of, &origins[i]);
+        vectors_each("scan/n_values.txt", 0, expect_next_of, &origins[i]);
+    }
+}
+
+/* Heads of every length, up to more than is kept. */
+static void test_next_long(void **state)
+{
+    for (size_t size = 1; size < 2 * ENVELOPE_HEAD_MAX; size++) {
+        struct envelope_head head = {0};
+        CLEANUP(text_deinit) struct text line = TEXT_INIT;
+        text_append_string(&line, "{\"type\":\"event\",\"topic\":\"a\",\"x\":\"");
+        for (size_t i = 0; i < size; i++)
+            text_append_string(&line, "x");
+        text_append_string(&line, "\",\"body\":0}");
+        expect_next(&head, text_span(&line), ENVELOPE_FROM_CLIENT);
+        assert_int_equal(head.size > 0, line.size - 2 <= ENVELOPE_HEAD_MAX);
+        expect_next(&head, text_span(&line), ENVELOPE_FROM_CLIENT);
+        expect_next(&head, (struct span){line.data, line.size - 2}, ENVELOPE_FROM_CLIENT);
+        expect_next(&head, (struct span){line.data, line.size / 2}, ENVELOPE_FROM_CLIENT);
+    }
+}
+
+/* One byte is another. */
+static void test_next_other(void **state)
+{
+    const char *const lines[] = {
+        "{\"type\":\"event\",\"topic\":\"a.b\",\"body\":[1]}",
+        "{\"sender\":\":2\",\"topic\":\"a.b\",\"type\":\"event\",\"body\":\"x\"}",
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+        for (size_t at = 0; at < strlen(lines[i]); at++) {
+            enum envelope_origin origin = i == 0 ? ENVELOPE_FROM_CLIENT : ENVELOPE_FROM_BROKER;
+            struct envelope_head head = {0};
+            CLEANUP(text_deinit) struct text line = TEXT_INIT;
+            text_append_string(&line, lines[i]);
+            expect_next(&head, text_span(&line), origin);
+            assert_true(head.size > 0);
+            line.data[at] ^= 3;
+            expect_next(&head, text_span(&line), origin);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_client_lines),    cmocka_unit_test(test_broker_lines),
-        cmocka_unit_test(test_forwarding),      cmocka_unit_test(test_prefixes),
-        cmocka_unit_test(test_call_values),     cmocka_unit_test(test_event_values),
-        cmocka_unit_test(test_answer_values),   cmocka_unit_test(test_about),
-        cmocka_unit_test(test_every_order),     cmocka_unit_test(test_escaped_keys),
-        cmocka_unit_test(test_every_key_twice), cmocka_unit_test(test_near_keys),
-        cmocka_unit_test(test_type_names),      cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_client_lines),
+        cmocka_unit_test(test_broker_lines),
+        cmocka_unit_test(test_forwarding),
+        cmocka_unit_test(test_prefixes),
+        cmocka_unit_test(test_call_values),
+        cmocka_unit_test(test_no_reply),
+        cmocka_unit_test(test_event_values),
+        cmocka_unit_test(test_answer_values),
+        cmocka_unit_test(test_about),
+        cmocka_unit_test(test_every_order),
+        cmocka_unit_test(test_escaped_keys),
+        cmocka_unit_test(test_every_key_twice),
+        cmocka_unit_test(test_near_keys),
+        cmocka_unit_test(test_type_names),
+        cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_next),
+        cmocka_unit_test(test_next_long),
+        cmocka_unit_test(test_next_other),
     };
 
     return cmocka_run_group_tests_name("envelope", tests, NULL, NULL);

@@ -30,6 +30,7 @@ static void test_defaults(void **state)
         {"connections", 4096, 4096},
         {"message_bytes", 1 << 20, 1 << 20},
         {"queue_bytes", 4 << 20, 16 << 20},
+        {"queue_soft_bytes", 1 << 20, 4 << 20},
         {"fds_per_message", 16, 64},
         {"fds_queued", 64, 256},
         {"subscriptions", 512, 16384},
