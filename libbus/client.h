@@ -50,9 +50,8 @@ struct loop {
     int epoll_fd;
     int event_fd;
     int timer_fd;
-    uint32_t interest; /* the socket's events in the epoll */
-    bool signalled;    /* the eventfd is readable */
-    uint64_t armed;    /* what the timerfd is set to; 0: not at all */
+    bool signalled; /* the eventfd is readable */
+    uint64_t armed; /* what the timerfd is set to; 0: not at all */
 };
 
 struct bus {
@@ -69,6 +68,10 @@ struct bus {
     bool choked;   /* something was refused for want of room in the output */
     int fd;        /* -1 once lost */
     struct loop loop;
+    uint32_t interest;          /* the socket's events in the epoll of its loop's owner */
+    struct channel *channel;    /* NULL: a connection to a bus */
+    struct list channels;       /* struct channel: those that our services have taken … */
+    struct list ready_channels; /* … and of them those with something to do */
 
     struct input input;
     struct list backlog; /* struct bus_message, each with a reference */
@@ -149,6 +152,12 @@ void client_tell_bus(struct bus *bus, const char *method, const char *format, ..
 /* Writes what the socket takes. Failure shows as bus->broken. */
 void client_flush(struct bus *bus);
 
+/* What bus_process() does for one socket. */
+bool client_process(struct bus *bus);
+
+/* A connection on that socket, with one owner. NULL: out of memory. */
+struct bus *client_new(int fd);
+
 /* Reads once. 1: something; 0: nothing there; the connection may be lost now. */
 int client_read(struct bus *bus);
 
@@ -207,5 +216,8 @@ void loop_settle(struct bus *bus);
 
 /* Asks the epoll for the events of the socket that matter now. */
 void loop_watch(struct bus *bus);
+
+/* Takes the socket, which is to be closed, out of the epoll. */
+void loop_forget(struct bus *bus);
 
 #endif

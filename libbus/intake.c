@@ -14,18 +14,24 @@
 #include "libbus/base/macros.h"
 #include "libbus/base/text.h"
 #include "libbus/body.h"
+#include "libbus/channel.h"
 #include "libbus/client.h"
 #include "libbus/error.h"
 #include "libbus/wire/errors.h"
 #include "libbus/wire/grammar.h"
 #include "libbus/wire/sockio.h"
 
+static const char *other_side(const struct bus *bus)
+{
+    return bus->channel ? "the other side" : "the bus";
+}
+
 /* Loses a connection whose stream no longer makes sense. */
 static void client_garbled(struct bus *bus, const char *name, const char *reason, size_t offset)
 {
     bus->deaf = true;
-    client_lose(bus, false, name, "what the bus sent cannot be read: %s (at byte %zu)", reason,
-                offset);
+    client_lose(bus, false, name, "what %s sent cannot be read: %s (at byte %zu)", other_side(bus),
+                reason, offset);
 }
 
 static void greet(struct bus *bus, struct bus_message *message)
@@ -91,7 +97,12 @@ static void intake(struct bus *bus, struct bus_message *message)
     }
     if (envelope->retained)
         subscriptions_claim(bus, message);
+    if (bus->channel && envelope->type == MESSAGE_EVENT && envelope->id)
+        channel_acknowledge(bus, message);
     client_queue(bus, message);
+    if (bus->channel && !channel_keep(bus, message))
+        client_lose(bus, false, BUS_ERROR_LIMIT_EXCEEDED,
+                    "the other side sends more than is taken while something else is waited for");
 }
 
 void client_queue(struct bus *bus, struct bus_message *message)
@@ -151,10 +162,17 @@ static void take_line(struct bus *bus, const struct line *line)
     message->line = line->text;
     message->position = line->end;
     message->block = block_ref(bus->input.block);
-    int r = envelope_parse_next(&bus->input.head, &message->envelope, line->text.data,
-                                line->text.size, ENVELOPE_FROM_BROKER, &fault);
+    int r =
+        envelope_parse_next(&bus->input.head, &message->envelope, line->text.data, line->text.size,
+                            bus->channel ? ENVELOPE_FROM_CLIENT : ENVELOPE_FROM_BROKER, &fault);
     if (r) {
         client_garbled(bus, wire_error_name((enum wire_error)r), fault.reason, fault.offset);
+        bus_message_unref(message);
+        return;
+    }
+    const char *unfit = bus->channel ? channel_check_incoming(bus, &message->envelope) : NULL;
+    if (unfit) {
+        client_garbled(bus, BUS_ERROR_INVALID_MESSAGE, unfit, 0);
         bus_message_unref(message);
         return;
     }
@@ -199,7 +217,7 @@ int client_cut(struct bus *bus)
         }
         break;
     }
-    client_garbled(bus, BUS_ERROR_TOO_LARGE, "a line without an end", INPUT_LINE_MAX);
+    client_garbled(bus, BUS_ERROR_TOO_LARGE, "a line that is too long", bus->input.lines.max);
     return 0;
 }
 
@@ -221,13 +239,14 @@ int client_read(struct bus *bus)
         return 1;
     if (n == -EAGAIN) {
         if (bus->broken)
-            client_lose(bus, true, BUS_ERROR_DISCONNECTED, "the bus takes no more messages");
+            client_lose(bus, true, BUS_ERROR_DISCONNECTED, "%s takes no more messages",
+                        other_side(bus));
         return 0;
     }
     if (n == -ENOMEM)
         client_lose(bus, false, "errno.ENOMEM", "out of memory");
     else if (n == 0 || n == -ECONNRESET)
-        client_lose(bus, true, BUS_ERROR_DISCONNECTED, "the bus closed the connection");
+        client_lose(bus, true, BUS_ERROR_DISCONNECTED, "%s closed the connection", other_side(bus));
     else
         client_lose(bus, true, BUS_ERROR_DISCONNECTED, "the connection broke: %s",
                     strerrordesc_np((int)-n));
@@ -371,7 +390,12 @@ int client_send(struct bus *bus, const struct outgoing *message, struct bus_erro
 
     if (!client_can_send(bus))
         return bus_error_set_errno(error, -ECONNRESET, "not connected: %s",
-                                   bus->lost.message[0] ? bus->lost.message : "the bus hung up");
+                                   bus->lost.message[0] ? bus->lost.message : "nobody listens");
+    if (bus->channel) {
+        int unfit = channel_check_outgoing(bus, message, error);
+        if (unfit < 0)
+            return unfit;
+    }
     if (body_is_undecided(bus, message))
         return body_send(bus, message, error);
     size_t before = output_size(output);

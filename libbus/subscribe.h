@@ -96,6 +96,9 @@ void subscription_refuse(struct subscription *subscription, struct bus_message *
 /* At reading: gives a last value to the subscription whose turn it is. */
 void subscriptions_claim(struct bus *bus, struct bus_message *event);
 
+/* Whether any is for it. */
+bool subscriptions_want(struct bus *bus, const struct bus_message *event);
+
 /* At dispatch: runs the handlers. */
 void subscriptions_deliver(struct bus *bus, struct bus_message *event);
 

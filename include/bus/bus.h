@@ -8,7 +8,7 @@
  *     bus_close(bus);
  *
  * The page reads top to bottom: errors, types, callbacks, connecting, the event
- * loop, messages, publish and subscribe, calls, services, names, file
+ * loop, messages, publish and subscribe, calls, services, names, direct channels, file
  * descriptors.
  *
  * Conventions. Functions that can fail return 0 (or something useful above it)
@@ -26,6 +26,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -523,6 +524,21 @@ struct bus_method {
 BUS_PUBLIC int bus_serve(struct bus *bus, const char *name, const struct bus_method *methods,
                          void *userdata, struct bus_slot **ret_slot, struct bus_error *error);
 
+/* What a service can be told. Initialise with {0}, which is what bus_serve() does; fields
+ * may be added. */
+struct bus_service_options {
+    unsigned name_flags; /* enum bus_name_flags, for the request of the name */
+    unsigned channels; /* direct channels that it takes at once, see bus_channel_open(); 0: none */
+    bus_handler channel_opened; /* one has been opened, the bus_handler's `bus`; or NULL */
+};
+
+/* Serves, with more to say; `options` (NULL: the defaults) is borrowed. Otherwise as
+ * bus_serve(). */
+BUS_PUBLIC int bus_serve_with(struct bus *bus, const char *name,
+                              const struct bus_service_options *options,
+                              const struct bus_method *methods, void *userdata,
+                              struct bus_slot **ret_slot, struct bus_error *error);
+
 /* The description that Introspect sends along for the service of this slot: one
  * sentence about the whole of it. Borrowed, must live as long as the service. */
 BUS_PUBLIC void bus_slot_set_description(struct bus_slot *slot, const char *description);
@@ -583,6 +599,70 @@ BUS_PUBLIC int bus_release_name(struct bus *bus, const char *name, struct bus_er
  * called at least once. */
 BUS_PUBLIC int bus_watch_name(struct bus *bus, const char *name, bus_name_handler handler,
                               void *userdata, struct bus_slot **ret_slot, struct bus_error *error);
+
+/* Who somebody on the bus is, by the kernel's word from when it connected. */
+struct bus_credentials {
+    pid_t pid; /* 0: in a pid namespace that the bus does not see */
+    uid_t uid;
+    gid_t gid;
+    int pidfd; /* of that very process, whoever has its pid later; -1: the kernel has none */
+};
+
+/* Asks the bus, and waits. `name` is a unique or a well-known one. *ret_credentials is
+ * filled on success, its pidfd the caller's to close. -ENXIO: there is nobody of that name
+ * (any more: a unique name is never used again). */
+BUS_PUBLIC int bus_get_credentials(struct bus *bus, const char *name,
+                                   struct bus_credentials *ret_credentials,
+                                   struct bus_error *error);
+
+/* --------------------------------------------------- direct channels */
+
+/* Opens a direct channel to the service `name`: a socket straight to its process, so that
+ * calls take half as many hops. 1: *ret_channel is a `struct bus` of its own, with the
+ * whole interface, to be processed like one (bus_get_fd(), bus_process(), …); 0: the service
+ * offers none, has no more, or the policy allows no call of OpenChannel to it: then
+ * *ret_channel is `bus` itself once more, and *error (may be NULL) says why. Either way
+ * bus_call(*ret_channel, name, …) does what is wanted, and bus_unref() or bus_close() ends
+ * it. Waits, at most `timeout_ms`, for the service. Errors as for a call, -EINVAL if `bus`
+ * is a channel.
+ *
+ * What is different on a channel:
+ * - The bus checks its policy once, as for a call of the service's method OpenChannel:
+ *   whoever may call that may call everything of the service, for as long as the channel
+ *   stands. A rule that forbids any method of the service forbids OpenChannel too, if no
+ *   rule before it allows just that.
+ * - Monitors do not see what passes.
+ * - Calls can be made to `name` only, and from the service to bus_channel_peer(), by its
+ *   methods without a name (bus_serve() with NULL); what else there is, the bus and its
+ *   names included, is -ENXIO. Deadlines and cancelling are as ever.
+ * - Events go to the other side alone, to those of its subscriptions to its end of the
+ *   channel that match; bus_subscribe() asks nobody and is at once. What the service
+ *   publishes on the bus does not come by the channel.
+ * - Nobody checks the other side's messages but this library. One that sends what is no
+ *   message, or breaks a limit, loses the channel; bus_disconnect_error() says why.
+ * - It ends with either side, and with the service's slot; calls that wait end with
+ *   bus.Disconnected, the calls that have come are cancelled. */
+BUS_PUBLIC int bus_channel_open(struct bus *bus, const char *name, uint64_t timeout_ms,
+                                struct bus **ret_channel, struct bus_error *error);
+
+/* As bus_service_options.channels: enough for most. */
+#define BUS_CHANNELS_DEFAULT 64
+
+/* The service's side. With bus_service_options.channels it takes so many channels at once,
+ * and answers their calls like any other, from the bus_process() of the connection that it
+ * serves on; each gets its turn. bus_message_bus() of such a call is the channel; publish
+ * on it to send events to this client alone. `channel_opened` is told of each new one, with
+ * the service's userdata: to subscribe to what comes on it, or to set its handlers. The
+ * channel is borrowed: bus_ref() keeps it, bus_close(bus_ref(channel)) ends it. For its
+ * part of the loop (bus_get_fd(), bus_process(), bus_wait(), bus_run()) stands that of the
+ * connection. */
+
+/* The unique name on the bus of who is at the other end; NULL if `bus` is no channel.
+ * Borrowed, as long as the channel. */
+BUS_PUBLIC const char *bus_channel_peer(const struct bus *bus);
+
+/* Who that is; NULL if `bus` is no channel. Borrowed, its pidfd too. */
+BUS_PUBLIC const struct bus_credentials *bus_channel_credentials(const struct bus *bus);
 
 /* --------------------------------------------------- file descriptors */
 

@@ -346,6 +346,30 @@ static void test_any_method(void **state)
     assert_int_equal(decide_as(1000, "", question), -3);
 }
 
+/* A method that opens the way to all others: a rule that denies any of them does, one
+ * that allows another does not help. */
+static void test_every_method(void **state)
+{
+    struct policy_question question = {.verb = POLICY_CALL,
+                                       .name = SPAN("org.example.A"),
+                                       .method = SPAN("OpenChannel"),
+                                       .every_method = true};
+
+    assert_true(policy_opens_all(question.method));
+    assert_false(policy_opens_all(SPAN("OpenChannels")));
+    ALLOW(VERB(CALL), .to = T("org.example.A"), .method = T("M"));
+    DENY(VERB(CALL), .to = T("org.example.A"), .method = T("Shutdown"));
+    ALLOW(VERB(CALL));
+    assert_int_equal(decide_as(1000, "", question), -2);
+    question.name = SPAN("org.example.B");
+    assert_int_equal(decide_as(1000, "", question), 3);
+    /* Whoever says so means it. */
+    question.name = SPAN("org.example.A");
+    free(policy->rules[0].method);
+    policy->rules[0].method = strdup("OpenChannel");
+    assert_int_equal(decide_as(1000, "", question), 1);
+}
+
 /* ------------------------------------------------------------------ views */
 
 static void test_always(void **state)
@@ -466,6 +490,7 @@ struct question {
     const char *method;
     const char *topic;
     bool any_method;
+    bool every_method;
     const struct client *callee;
 };
 
@@ -500,7 +525,8 @@ static bool naive_matches(const struct policy_rule *rule, const struct client *c
         return false;
     if (rule->method && question->any_method && !rule->allow)
         return false;
-    if (rule->method && !question->any_method && !naive_fits(rule->method, question->method))
+    if (rule->method && !question->any_method && !(question->every_method && !rule->allow) &&
+        !naive_fits(rule->method, question->method))
         return false;
     if (question->verb == POLICY_CALL && strcmp(question->name, "bus") == 0)
         return rule->to && strcmp(rule->to, "bus") == 0;
@@ -599,6 +625,7 @@ static void check_question(struct random *random, const struct policy_view *view
 
     if (question.verb == POLICY_CALL) {
         question.any_method = random_one_in(random, 4);
+        question.every_method = random_one_in(random, 4);
         question.callee =
             random_one_in(random, 2) && strcmp(question.name, "bus") != 0 ? callee : NULL;
     }
@@ -608,7 +635,8 @@ static void check_question(struct random *random, const struct policy_view *view
                                     .name = span_from(question.name),
                                     .method = span_from(question.method),
                                     .topic = span_from(question.topic),
-                                    .any_method = question.any_method};
+                                    .any_method = question.any_method,
+                                    .every_method = question.every_method};
     struct policy_verdict verdict = policy_ask(view, &asked);
     int expected = naive_decide(client, &question);
     int got = !verdict.rule   ? 0
@@ -667,6 +695,7 @@ int main(void)
         TEST(test_callee_of_many_names),
         TEST(test_calls_to_the_bus),
         TEST(test_any_method),
+        TEST(test_every_method),
         TEST(test_always),
         TEST(test_views_are_shared),
         TEST(test_view_keeps_policy),
