@@ -108,6 +108,9 @@ int channels_open(struct service *service, struct bus_message *call);
 /* The service has ended, and its channels do. */
 void channels_end(struct bus *parent, struct service *service);
 
+/* Lists those whose sockets are ready. Whether the parent's own is. */
+bool channels_collect(struct bus *parent);
+
 /* Gives each that has something to do its turn. True if there was one. */
 bool channels_process(struct bus *parent);
 

@@ -244,24 +244,27 @@ void channels_tear_down(struct bus *parent)
 
 /* ---------------------------------------------------------------- their turns */
 
-/* Lists those whose sockets are ready. */
-static void collect(struct bus *parent)
+bool channels_collect(struct bus *parent)
 {
     struct epoll_event event[EVENTS_MAX];
     int count = epoll_wait(parent->loop.epoll_fd, event, EVENTS_MAX, 0);
+    bool own = false;
 
     for (int i = 0; i < count; i++) {
-        struct bus *channel = event[i].data.ptr;
-        if (channel)
-            channel_want_turn(channel);
+        struct bus *bus = event[i].data.ptr;
+        own |= bus == parent;
+        /* The timer and the wake-ups have none. */
+        if (bus)
+            channel_want_turn(bus);
     }
+    return own;
 }
 
 static bool process(struct bus *channel)
 {
     bus_ref(channel);
     client_enter(channel);
-    bool did = client_process(channel);
+    bool did = client_process(channel, true);
     client_leave(channel);
     if (channel->state == CLIENT_CLOSED && channel->channel->parent)
         delist(channel);
@@ -275,7 +278,6 @@ bool channels_process(struct bus *parent)
     bool did = false;
     struct list *node;
 
-    collect(parent);
     /* Those that want another turn stand at the end by then. */
     LIST_FOREACH (ready, &parent->ready_channels)
         turns++;

@@ -152,8 +152,8 @@ void client_tell_bus(struct bus *bus, const char *method, const char *format, ..
 /* Writes what the socket takes. Failure shows as bus->broken. */
 void client_flush(struct bus *bus);
 
-/* What bus_process() does for one socket. */
-bool client_process(struct bus *bus);
+/* What bus_process() does for one socket; if that may be `readable`, reads first. */
+bool client_process(struct bus *bus, bool readable);
 
 /* A connection on that socket, with one owner. NULL: out of memory. */
 struct bus *client_new(int fd);

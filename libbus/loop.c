@@ -50,7 +50,7 @@ static int watch(struct bus *bus)
     struct loop *loop = &loop_owner(bus)->loop;
     struct epoll_event event = {
         .events = wanted_events(bus),
-        .data.ptr = bus->channel ? bus : NULL,
+        .data.ptr = bus,
     };
 
     if (loop->epoll_fd < 0 || bus->fd < 0 || event.events == bus->interest)
@@ -285,11 +285,11 @@ static bool flush_all(struct bus *bus)
     return true;
 }
 
-bool client_process(struct bus *bus)
+bool client_process(struct bus *bus, bool readable)
 {
     bool did = false;
 
-    if (list_is_empty(&bus->backlog) && bus->state == CLIENT_UP && !is_paused(bus))
+    if (readable && list_is_empty(&bus->backlog) && bus->state == CLIENT_UP && !is_paused(bus))
         did = client_read(bus) > 0;
     did |= dispatch_all(bus);
     if (client_is_live(bus) && list_is_empty(&bus->backlog) && !loop_owner(bus)->stopping) {
@@ -313,7 +313,7 @@ int bus_process(struct bus *bus)
     bus = loop_owner(bus);
     client_enter(bus);
     loop_acknowledge(bus);
-    bool did = client_process(bus);
+    bool did = client_process(bus, !channels_are_open(bus) || channels_collect(bus));
     if (client_is_live(bus) && !bus->stopping && channels_are_open(bus))
         did |= channels_process(bus);
     bus->told = bus->state == CLIENT_CLOSED;

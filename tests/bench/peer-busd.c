@@ -15,13 +15,22 @@
 struct busd_client {
     struct client base;
     struct bus *bus;
-    int memory; /* of the last body handed over … */
+    struct bus *channel; /* where its calls go; NULL: `bus` */
+    int memory;          /* of the last body handed over … */
     size_t memory_size;
 };
 
 static struct bus *bus_of(struct client *client)
 {
     return ((struct busd_client *)client)->bus;
+}
+
+/* Where calls go. */
+static struct bus *way_of(struct client *client)
+{
+    struct busd_client *own = (struct busd_client *)client;
+
+    return own->channel ? own->channel : own->bus;
 }
 
 static void check(int r, const char *what)
@@ -81,6 +90,7 @@ static struct client *busd_connect(const struct broker *broker)
 
 static void busd_close(struct client *client)
 {
+    bus_close(((struct busd_client *)client)->channel);
     bus_close(bus_of(client));
     free(client);
 }
@@ -131,7 +141,9 @@ static void busd_serve(struct client *client, const char *name)
                                                 BUS_METHOD_END};
     struct bus_error error = BUS_ERROR_INIT;
 
-    if (bus_serve(bus_of(client), name, methods, NULL, NULL, &error) < 0)
+    const struct bus_service_options options = {.channels = BUS_CHANNELS_DEFAULT};
+
+    if (bus_serve_with(bus_of(client), name, &options, methods, NULL, NULL, &error) < 0)
         fail("libbus: serve %s: %s", name, error.message);
 }
 
@@ -141,12 +153,21 @@ static void busd_call(struct client *client, const char *name, const char *body,
     struct bus_message *reply;
     size_t got;
 
-    if (bus_call_text(bus_of(client), name, "Echo", body, size, BUS_TIMEOUT_DEFAULT, &error,
+    if (bus_call_text(way_of(client), name, "Echo", body, size, BUS_TIMEOUT_DEFAULT, &error,
                       &reply) < 0)
         fail("libbus: call: %s", error.message);
     bus_message_body_text(reply, &got);
     check_answer(client, got, size);
     bus_message_unref(reply);
+}
+
+static void busd_go_direct(struct client *client, const char *name)
+{
+    struct busd_client *own = (struct busd_client *)client;
+    struct bus_error error = BUS_ERROR_INIT;
+
+    if (bus_channel_open(own->bus, name, BUS_TIMEOUT_DEFAULT, &own->channel, &error) != 1)
+        fail("libbus: no channel: %s", error.message);
 }
 
 /* Makes the body of so many bytes, once. */
@@ -267,6 +288,7 @@ const struct peer peer_busd = {
     .call = busd_call,
     .call_start = busd_call_start,
     .hand_over = busd_hand_over,
+    .go_direct = busd_go_direct,
     .subscribe = busd_subscribe,
     .publish = busd_publish,
     .flush = busd_flush,

@@ -75,6 +75,10 @@ struct peer {
      * thing. */
     void (*hand_over)(struct client *client, const char *name, size_t size, bool whole);
 
+    /* From now on this client's calls go straight to who serves `name`. NULL: there is no
+     * such thing. */
+    void (*go_direct)(struct client *client, const char *name);
+
     /* Takes effect with the next ping(). */
     void (*subscribe)(struct client *client, const char *pattern);
     void (*publish)(struct client *client, const char *topic, const char *body, size_t size);

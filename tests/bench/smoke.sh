@@ -34,7 +34,7 @@ for workload in call-1cpu call call-64 call-1m events-1-1; do
     [ "$(peers "$workload")" = 'busd relay ' ] ||
         complain "$workload: measured for '$(peers "$workload")', not for busd and relay"
 done
-for workload in events-8-8 connect start memory; do
+for workload in call-direct call-direct-1cpu events-8-8 connect start memory; do
     [ "$(peers "$workload")" = 'busd ' ] ||
         complain "$workload: measured for '$(peers "$workload")', not for busd alone"
 done

@@ -91,6 +91,8 @@ static void call_one_by_one(const struct load *load, struct broker *broker)
 
     if (!times)
         fail("out of memory");
+    if (load->direct)
+        client->peer->go_direct(client, names[0]);
     /* A body in memory is made by the first call. */
     call(load, client, names[0], body);
     warm_up(load, client, body);

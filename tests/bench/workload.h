@@ -46,6 +46,7 @@ struct load {
     size_t topics;        /* published in turn, subscribed to by a pattern; 0: just one */
     size_t names;         /* called in turn */
     enum body_use use;    /* of a body that is handed over */
+    bool direct;          /* past the broker */
     unsigned window;      /* events under way at most, */
     unsigned burst;       /* and published between two looks at that */
     const char *patterns; /* what others have subscribed to, see workload-curves.c */

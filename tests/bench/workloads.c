@@ -61,6 +61,11 @@ static bool can_hand_over(const struct workload *workload, const struct peer *pe
     return peer->hand_over != NULL;
 }
 
+static bool can_go_direct(const struct workload *workload, const struct peer *peer)
+{
+    return peer->go_direct != NULL;
+}
+
 static bool has_program(const struct workload *workload, const struct peer *peer)
 {
     return peer->program != NULL;
@@ -83,6 +88,18 @@ const struct workload workloads[] = {
      .more_is_better = true,
      .run = run_calls,
      .load = LOAD_CALLS(true, 64, SMALL)},
+    {.name = "call-direct-1cpu",
+     .title = "call past the broker, one core",
+     .unit = "us",
+     .possible = can_go_direct,
+     .run = run_calls,
+     .load = {.names = 1, .pinned = true, .in_flight = 1, .size = SMALL, .direct = true}},
+    {.name = "call-direct",
+     .title = "call past the broker, all cores",
+     .unit = "us",
+     .possible = can_go_direct,
+     .run = run_calls,
+     .load = {.names = 1, .in_flight = 1, .size = SMALL, .direct = true}},
     {.name = "call-1m",
      .title = "call with 1 MiB",
      .unit = "us",
