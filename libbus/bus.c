@@ -40,6 +40,7 @@ struct bus *client_new(int fd)
     bus_set_memfd_threshold(bus, BODY_MEMFD_THRESHOLD);
     list_init(&bus->backlog);
     list_init(&bus->unused);
+    list_init(&bus->item_ping.link);
     list_init(&bus->channels);
     list_init(&bus->ready_channels);
     list_init(&bus->slots);

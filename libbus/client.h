@@ -92,10 +92,11 @@ struct bus {
     struct subscriptions subscriptions;
     struct hash services;
     struct service *default_service;
-    struct hash calls;   /* incoming ones that wait for our answer */
-    struct list starved; /* struct bus_message.ready_link: those that may be told to go on */
-    size_t streamed;     /* bytes of items since the bus was heard last */
-    unsigned held;       /* iterators that are full: nothing is read */
+    struct hash calls;        /* incoming ones that wait for our answer */
+    struct list starved;      /* struct bus_message.ready_link: those that may be told to go on */
+    size_t streamed;          /* bytes of items since the bus was heard last */
+    struct pending item_ping; /* while the bus has not answered it no item is sent */
+    unsigned held;            /* iterators that are full: nothing is read */
 
     bus_handler disconnect_handler;
     void *disconnect_userdata;

@@ -390,6 +390,7 @@ int output_attach(struct output *output, const struct outgoing *message, size_t 
     }
     mark->body_size = message->sealed ? message->sealed->size : 0;
     output->bodies += mark->body_size;
+    output->bodies_ever += mark->body_size;
     mark->start = output->position + output_size(output) - size;
     mark->size = size;
     mark->type = message->type;

@@ -94,12 +94,13 @@ struct output {
     size_t head; /* data[head … tail) is still to be written */
     size_t tail;
     size_t capacity;
-    uint64_t position; /* stream offset of data[head] */
-    size_t next_write; /* when this many bytes have come together, write */
-    size_t bodies;     /* bytes of sealed memory that wait, too */
-    size_t tree_max;   /* a longer body is not made of a tree here */
-    bool blocked;      /* the last write came back short: the socket is full */
-    struct list marks; /* struct output_mark, oldest first */
+    uint64_t position;    /* stream offset of data[head] */
+    size_t next_write;    /* when this many bytes have come together, write */
+    size_t bodies;        /* bytes of sealed memory that wait, too … */
+    uint64_t bodies_ever; /* … and that have been attached altogether */
+    size_t tree_max;      /* a longer body is not made of a tree here */
+    bool blocked;         /* the last write came back short: the socket is full */
+    struct list marks;    /* struct output_mark, oldest first */
 };
 
 void output_init(struct output *output);

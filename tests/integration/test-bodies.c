@@ -5,10 +5,12 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bus/bus.h"
@@ -232,6 +234,91 @@ static void test_library_event(struct session *session)
     bus_close(publisher);
 }
 
+#define ITEMS 100
+
+/* Sends items until it is told to wait, and goes on from there. */
+struct source {
+    char *text;
+    unsigned sent;
+};
+
+static void go_on(struct bus_message *call, void *userdata)
+{
+    struct source *source = userdata;
+    int r = 0;
+
+    while (source->sent < ITEMS && (r = bus_reply_more_text(call, source->text, 300000)) == 0)
+        source->sent++;
+    if (r == -EAGAIN)
+        return;
+    bus_reply_text(call, r == 0 ? "\"end\"" : "\"broken\"", BUS_NUL_TERMINATED);
+    bus_message_unref(call);
+}
+
+static int on_list(struct bus_message *call, void *userdata)
+{
+    bus_message_ref(call);
+    int r = bus_message_set_ready_handler(call, go_on, userdata);
+    go_on(call, userdata);
+    return r;
+}
+
+static void serve_items(struct session *session, int ready)
+{
+    static const struct bus_method methods[] = {{"List", on_list, BUS_METHOD_MORE, NULL},
+                                                BUS_METHOD_END};
+    struct source source = {.text = big_text(300000)};
+    struct bus *bus;
+
+    if (bus_connect(&bus, session->busd.path) < 0 ||
+        bus_serve(bus, "org.example.List", methods, &source, NULL, NULL) < 0 ||
+        write(ready, "1", 1) != 1)
+        _exit(1);
+    bus_run(bus);
+    _exit(0);
+}
+
+/* A stream of them waits for its reader, too, though its lines are short. */
+static void test_stream(struct session *session)
+{
+    struct bus_message *call, *item = NULL;
+    struct bus_error error;
+    struct bus_stream *stream;
+    struct bus *bus;
+    int ends[2];
+    char byte;
+
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    pid_t pid = fork();
+    if (pid == 0)
+        serve_items(session, ends[1]);
+    assert_int_equal(read(ends[0], &byte, 1), 1);
+    close(ends[0]);
+    close(ends[1]);
+    assert_int_equal(bus_connect(&bus, session->busd.path), 0);
+    assert_int_equal(bus_message_new_call(bus, "org.example.List", "List", &call), 0);
+    assert_int_equal(bus_message_set_more(call, true), 0);
+    assert_int_equal(bus_stream_open(call, &stream, &error), 0);
+    bus_message_unref(call);
+    unsigned count = 0;
+    int r;
+    while ((r = bus_stream_next(stream, &item, &error)) == 1) {
+        size_t size;
+        bus_message_body_text(item, &size);
+        assert_int_equal(size, 300000);
+        bus_message_unref(item);
+        if (++count < 10)
+            usleep(20000);
+    }
+    CHECK(r == 0, "%s", error.message);
+    bus_message_unref(item);
+    assert_int_equal(count, ITEMS);
+    bus_stream_close(stream);
+    bus_close(bus);
+    kill(pid, SIGKILL);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
 /* A bus that passes no fds gets lines, as long as they may be. */
 static void test_no_fds(struct session *session)
 {
@@ -266,6 +353,10 @@ static const struct transcript transcripts[] = {
      .plain_only = true},
     TRANSCRIPT_PLAIN(test_library),
     TRANSCRIPT_PLAIN(test_library_event),
+    {.name = "test_stream",
+     .run = test_stream,
+     .args = BUSD_ARGS("--limit", "fds_queued=12"),
+     .plain_only = true},
     {.name = "test_no_fds",
      .run = test_no_fds,
      .args = BUSD_ARGS("--limit", "fds_per_message=0", "--limit", "message_bytes=500000"),
