@@ -141,11 +141,9 @@ static bool is_complete(int fd, const struct stat *status)
     uint64_t whole = (size + page - 1) / page * page;
     uint64_t allocated = (uint64_t)status->st_blocks * BLOCK_SIZE;
 
-    if (allocated < whole)
-        return false;
     int64_t beyond = bytes_beyond(fd, whole, page);
     if (beyond >= 0)
-        return allocated - (uint64_t)beyond >= whole;
+        return allocated >= whole + (uint64_t)beyond;
     /* This takes the longer the larger it is. */
     return (uint64_t)lseek(fd, 0, SEEK_HOLE) == size;
 }

@@ -3,9 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "libbus/base/macros.h"
@@ -147,6 +152,19 @@ static void test_other_files(void **state)
     }
 }
 
+/* Ten pages, of which there is a hole `at` so many bytes (0: none), with so many more beyond
+ * the end. */
+static int memfd_with(off_t at, off_t beyond)
+{
+    int fd = memfd_of(10 * PAGE);
+
+    if (at > 0)
+        assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, PAGE), 0);
+    if (beyond > 0)
+        assert_int_equal(fallocate(fd, FALLOC_FL_KEEP_SIZE, 10 * PAGE, beyond), 0);
+    return fd;
+}
+
 /* Pages that are not there, however that is hidden. */
 static void test_holes(void **state)
 {
@@ -156,23 +174,59 @@ static void test_holes(void **state)
     fd = memfd_of(0);
     assert_int_equal(ftruncate(fd, 100 * PAGE), 0);
     assert_int_equal(check_sealed(fd, ALL), -EINVAL);
-    fd = memfd_of(10 * PAGE);
-    assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 5 * PAGE, PAGE), 0);
-    assert_int_equal(check_sealed(fd, ALL), -EINVAL);
+    assert_int_equal(check_sealed(memfd_with(5 * PAGE, 0), ALL), -EINVAL);
 
     /* As many of them lie beyond the end. */
-    fd = memfd_of(10 * PAGE);
-    assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 5 * PAGE, PAGE), 0);
-    assert_int_equal(fallocate(fd, FALLOC_FL_KEEP_SIZE, 10 * PAGE, 4 * PAGE), 0);
+    fd = memfd_with(5 * PAGE, 4 * PAGE);
     struct stat status;
     assert_int_equal(fstat(fd, &status), 0);
     assert_true(status.st_blocks * 512 >= 10 * PAGE);
     assert_int_equal(check_sealed(fd, ALL), -EINVAL);
 
     /* Beyond the end alone they do no harm. */
-    fd = memfd_of(10 * PAGE);
-    assert_int_equal(fallocate(fd, FALLOC_FL_KEEP_SIZE, 10 * PAGE, 4 * PAGE), 0);
-    assert_int_equal(check_sealed(fd, ALL), 0);
+    assert_int_equal(check_sealed(memfd_with(0, 4 * PAGE), ALL), 0);
+}
+
+/* A kernel without cachestat(2). */
+static bool take_cachestat_away(void)
+{
+    struct sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 451, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {ARRAY_SIZE(rules), rules};
+
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+static void test_old_kernel(void **state)
+{
+    int whole = memfd_with(0, 0), hole = memfd_with(5 * PAGE, 0);
+    int hidden = memfd_with(5 * PAGE, 4 * PAGE);
+    int status;
+    size_t size;
+
+    assert_int_equal(fcntl(whole, F_ADD_SEALS, ALL), 0);
+    assert_int_equal(fcntl(hole, F_ADD_SEALS, ALL), 0);
+    assert_int_equal(fcntl(hidden, F_ADD_SEALS, ALL), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        _exit(!take_cachestat_away()                   ? 77
+              : sealed_check(whole, &size) != 0        ? 1
+              : sealed_check(hole, &size) != -EINVAL   ? 2
+              : sealed_check(hidden, &size) != -EINVAL ? 3
+                                                       : 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    close(whole);
+    close(hole);
+    close(hidden);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+        skip();
+    assert_int_equal(status, 0);
 }
 
 /* Sizes that no address space has. */
@@ -191,7 +245,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_written), cmocka_unit_test(test_mapped),
         cmocka_unit_test(test_seals),   cmocka_unit_test(test_other_files),
-        cmocka_unit_test(test_holes),   cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_holes),   cmocka_unit_test(test_old_kernel),
+        cmocka_unit_test(test_sizes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
