@@ -6,6 +6,9 @@
 
 #include "libbus/base/macros.h"
 
+/* So many rules take as long as one step of CONNECTION_EFFORT. */
+#define RULES_EFFORT 4
+
 static bool ask(const struct peer *peer, struct policy_question question,
                 struct policy_verdict *ret_verdict)
 {
@@ -97,19 +100,33 @@ struct peer *access_find_peer(struct hub *hub, const struct peer *peer, struct s
     return sees ? found : NULL;
 }
 
-void access_filter_route(struct route *route)
+/* The same for all who have this view: a rule is not looked at once for each of them. */
+static bool view_may_subscribe(struct hub *hub, struct policy_view *view, struct span topic,
+                               uint64_t mark)
+{
+    struct policy_question question = {.verb = POLICY_SUBSCRIBE, .topic = topic};
+
+    if (view->mark != mark) {
+        view->mark = mark;
+        view->allowed = policy_ask(view, &question).allow;
+        hub->shared.effort += (unsigned)(view->counts[POLICY_SUBSCRIBE] / RULES_EFFORT);
+    }
+    return view->allowed;
+}
+
+void access_filter_route(struct hub *hub, struct route *route)
 {
     struct span topic = {route->topic, route->topic_size};
     size_t kept = 0;
 
     if (LIKELY(route->filtered))
         return;
+    uint64_t mark = topics_new_mark(&hub->topics);
     for (size_t i = 0; i < route->count; i++) {
         struct route_entry entry = route->entries[i];
-        struct peer *peer = peer_of_subscriber(entry.subscriber);
-        struct policy_verdict verdict;
-        entry.ask = peer->view->dynamic & 1u << POLICY_SUBSCRIBE;
-        if (entry.ask || access_subscribe(peer, topic, &verdict))
+        struct policy_view *view = peer_of_subscriber(entry.subscriber)->view;
+        entry.ask = view->dynamic & 1u << POLICY_SUBSCRIBE;
+        if (entry.ask || view_may_subscribe(hub, view, topic, mark))
             route->entries[kept++] = entry;
     }
     route->count = kept;

@@ -34,7 +34,7 @@ bool access_sees_peer(const struct peer *peer, const struct peer *other);
 struct peer *access_find_peer(struct hub *hub, const struct peer *peer, struct span name);
 
 /* Drops the receivers from a fresh route that may not have its topic. */
-void access_filter_route(struct route *route);
+void access_filter_route(struct hub *hub, struct route *route);
 
 /* Appends "(/etc/busd/system.json, rule 3: reason)". */
 void access_describe_rule(struct text *text, const struct policy_verdict *verdict);

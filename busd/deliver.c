@@ -9,6 +9,11 @@
 #include "libbus/base/clock.h"
 #include "libbus/base/macros.h"
 
+/* So many steps of a search for receivers, or filters passed over, take as long as one of
+ * CONNECTION_EFFORT. */
+#define STEPS_EFFORT   4
+#define FILTERS_EFFORT 32
+
 /* What a monitor is told of one message. */
 struct sighting {
     enum message_type type;
@@ -202,20 +207,42 @@ static bool name_fits(struct hub *hub, struct span name, struct peer *peer)
     return peer && hub_find_peer(hub, name) == peer;
 }
 
+/* Names that the peer has or waits for; NULL is the broker. More of them than it has do
+ * no harm: it is only looked at which filters need not be looked at. */
+static uint64_t name_bits(struct hub *hub, struct peer *peer)
+{
+    const struct topics *topics = &hub->topics;
+
+    if (!peer)
+        return UINT64_C(1) << topics_sender_bit(topics, SPAN("bus"));
+    if (peer->name_bits == 0 || peer->name_bits_generation != hub->names.generation) {
+        peer->name_bits = UINT64_C(1) << topics_sender_bit(topics, peer_name(peer));
+        LIST_FOREACH (node, &peer->names.claims) {
+            const struct name *name = LIST_ENTRY(node, struct name_claim, by_owner)->name;
+            peer->name_bits |= UINT64_C(1) << topics_sender_bit(topics, name_span(name));
+        }
+        peer->name_bits_generation = hub->names.generation;
+    }
+    return peer->name_bits;
+}
+
 /* Queues the event for every receiver; with `to` (room for all entries) also says
  * for whom. Returns their number. */
 static size_t fan_out(struct hub *hub, struct peer *sender, struct route *route,
                       const struct envelope *envelope, const struct piece *piece, struct peer **to)
 {
-    uint64_t mark = 0;
-    size_t count = 0;
+    uint64_t mark = 0, bits = 0;
+    size_t count = 0, filters = 0;
 
     for (size_t i = 0; i < route->count; i++) {
         struct route_entry *entry = &route->entries[i];
         if (entry->filter) {
-            if (mark == 0)
+            if (filters++ == 0) {
                 mark = topics_new_mark(&hub->topics);
-            if (entry->subscriber->mark == mark || !name_fits(hub, entry->filter->sender, sender))
+                bits = name_bits(hub, sender);
+            }
+            if (!(bits >> entry->sender_bit & 1) || entry->subscriber->mark == mark ||
+                !name_fits(hub, entry->filter->sender, sender))
                 continue;
             entry->subscriber->mark = mark;
         }
@@ -226,6 +253,7 @@ static size_t fan_out(struct hub *hub, struct peer *sender, struct route *route,
         if (deliver_to(hub, receiver, piece, DELIVER_EVENT, envelope->topic) == 0 && to)
             to[count++] = receiver;
     }
+    hub->shared.effort += (unsigned)(filters / FILTERS_EFFORT);
     return count;
 }
 
@@ -233,8 +261,12 @@ struct route *deliver_route(struct hub *hub, struct span topic)
 {
     struct route *route = topics_route(&hub->topics, topic);
 
+    if (UNLIKELY(hub->topics.steps > 0)) {
+        hub->shared.effort += (unsigned)(hub->topics.steps / STEPS_EFFORT);
+        hub->topics.steps = 0;
+    }
     if (route)
-        access_filter_route(route);
+        access_filter_route(hub, route);
     return route;
 }
 

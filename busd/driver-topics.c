@@ -82,6 +82,25 @@ static void take_snapshot(struct snapshot *snapshot)
     }
 }
 
+/* Which of the limits it is that the caller has reached. */
+static void fail_subscribe(struct driver_call *call)
+{
+    struct subscriber *subscriber = &call->caller->subscriber;
+    uint64_t own = call->caller->limits->subscriptions, user, wildcards;
+
+    quota_limit(subscriber->user, QUOTA_SUBSCRIPTIONS, &user);
+    if (subscriber->count >= own || subscriber->user->used[QUOTA_SUBSCRIPTIONS] >= user) {
+        driver_fail_limit(call, subscriber->count, "subscriptions", own, QUOTA_SUBSCRIPTIONS);
+        return;
+    }
+    const char *limit = quota_limit(subscriber->user, QUOTA_WILDCARDS, &wildcards);
+    driver_fail(call, WIRE_LIMIT_EXCEEDED,
+                "the patterns of your user have %" PRIu64 " segments behind their first '*', and "
+                "with this one more than %" PRIu64 " (%s)",
+                subscriber->user->used[QUOTA_WILDCARDS], wildcards, limit);
+    hub_log_limit(call->hub, call->caller, limit, wildcards);
+}
+
 void driver_subscribe(struct driver_call *call)
 {
     CLEANUP(text_deinit) struct text text = TEXT_INIT;
@@ -101,8 +120,7 @@ void driver_subscribe(struct driver_call *call)
     int r = topics_subscribe(&hub->topics, &call->caller->subscriber, call->args.topic, sender,
                              call->caller->limits->subscriptions, &subscription);
     if (r == WIRE_LIMIT_EXCEEDED) {
-        driver_fail_limit(call, call->caller->subscriber.count, "subscriptions",
-                          call->caller->limits->subscriptions, QUOTA_SUBSCRIPTIONS);
+        fail_subscribe(call);
         return;
     }
     if (r < 0) {

@@ -93,7 +93,9 @@ struct peer {
     struct deadline unproven;
     struct deadline line;
     struct deadline stall;
-    int unread; /* what the socket held when the stall was looked at last */
+    uint64_t name_bits; /* of the names it claims, see topics_sender_bit(); 0: unknown … */
+    uint64_t name_bits_generation; /* … and of the names when it was found out */
+    int unread;                    /* what the socket held when the stall was looked at last */
 };
 
 void peers_init(struct peers *peers);

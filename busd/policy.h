@@ -84,6 +84,8 @@ struct policy_view {
     unsigned dynamic; /* verbs with a rule that depends on names the client owns */
     const struct policy_rule **rules[POLICY_VERB_COUNT];
     size_t counts[POLICY_VERB_COUNT];
+    uint64_t mark; /* for whoever asks the same for many: when it did so last … */
+    bool allowed;  /* … and the answer */
 };
 
 /* One question; what does not belong to the verb is empty. */

@@ -24,6 +24,7 @@ static const struct {
     [QUOTA_CONNECTIONS] = COUNTED(connections_per_user),
     [QUOTA_UNPROVEN] = COUNTED(unproven_per_user),
     [QUOTA_SUBSCRIPTIONS] = COUNTED(subscriptions_per_user),
+    [QUOTA_WILDCARDS] = COUNTED(wildcards_per_user),
     [QUOTA_NAMES] = COUNTED(names_per_user),
     [QUOTA_CALLS] = COUNTED(calls_per_user),
     [QUOTA_MONITORS] = COUNTED(monitors_per_user),
@@ -134,15 +135,18 @@ void charge_set(struct charge *charge, uint64_t amount)
     charge->amount = amount;
 }
 
-int charge_one(struct charge *charge, struct quota_user *user, enum quota_slot slot)
+int charge_some(struct charge *charge, struct quota_user *user, enum quota_slot slot,
+                uint64_t amount)
 {
+    uint64_t max = limit_at(user->quotas, slots[slot].user);
+
     assert(slot >= QUOTA_SHARED_SLOTS);
-    if (user->used[slot] >= limit_at(user->quotas, slots[slot].user)) {
+    if (amount > max || user->used[slot] > max - amount) {
         *charge = (struct charge){0};
         return WIRE_LIMIT_EXCEEDED;
     }
-    *charge = (struct charge){user, 1, slot};
-    user->used[slot]++;
+    *charge = (struct charge){user, amount, slot};
+    user->used[slot] += amount;
     return 0;
 }
 

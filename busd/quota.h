@@ -31,6 +31,7 @@ enum quota_slot {
     QUOTA_CONNECTIONS = QUOTA_SHARED_SLOTS,
     QUOTA_UNPROVEN,
     QUOTA_SUBSCRIPTIONS,
+    QUOTA_WILDCARDS,
     QUOTA_NAMES,
     QUOTA_CALLS,
     QUOTA_MONITORS,
@@ -77,9 +78,14 @@ struct quota_user *quota_user_unref(struct quota_user *user); /* NULL; asserts t
 /* A charge of nothing yet. */
 void charge_init(struct charge *charge, struct quota_user *user, enum quota_slot slot);
 
-/* Starts a charge of one, of a slot that is counted. 0, or WIRE_LIMIT_EXCEEDED with nothing
- * charged. */
-int charge_one(struct charge *charge, struct quota_user *user, enum quota_slot slot);
+/* Starts a charge of a slot that is counted. 0, or WIRE_LIMIT_EXCEEDED with nothing charged. */
+int charge_some(struct charge *charge, struct quota_user *user, enum quota_slot slot,
+                uint64_t amount);
+
+static inline int charge_one(struct charge *charge, struct quota_user *user, enum quota_slot slot)
+{
+    return charge_some(charge, user, slot, 1);
+}
 
 /* Whether the charge could become so much larger. */
 bool charge_can_grow(const struct charge *charge, uint64_t more);

@@ -7,116 +7,12 @@
 
 #include "libbus/wire/grammar.h"
 
-/* One segment of the patterns below its parent. Literal children are found by the
- * hash of the whole trie, wildcards by pointer. */
-struct topic_node {
-    struct hash_node node;
-    struct topic_node *parent;
-    struct topic_node *star;
-    struct topic_node *rest; /* '#' */
-    struct list subscriptions;
-    size_t children;
-    size_t size;
-    char segment[];
-};
-
-static struct topic_node *node_new(struct topic_node *parent, struct span segment)
-{
-    struct topic_node *node = malloc(sizeof(*node) + segment.size);
-
-    if (!node)
-        return NULL;
-    *node = (struct topic_node){.parent = parent, .size = segment.size};
-    if (segment.size > 0)
-        memcpy(node->segment, segment.data, segment.size);
-    list_init(&node->subscriptions);
-    return node;
-}
-
-static uint64_t child_hash(const struct topics *topics, const struct topic_node *parent,
-                           struct span segment)
-{
-    char key[sizeof(parent) + GRAMMAR_NAME_MAX];
-
-    memcpy(key, &parent, sizeof(parent));
-    memcpy(key + sizeof(parent), segment.data, segment.size);
-    return hash_of(&topics->nodes, key, sizeof(parent) + segment.size);
-}
-
-static struct topic_node *find_child(const struct topics *topics, const struct topic_node *parent,
-                                     struct span segment)
-{
-    HASH_FOREACH (node, &topics->nodes, child_hash(topics, parent, segment)) {
-        struct topic_node *child = CONTAINER_OF(node, struct topic_node, node);
-        if (child->parent == parent &&
-            span_equal((struct span){child->segment, child->size}, segment))
-            return child;
-    }
-    return NULL;
-}
-
-static struct topic_node **wildcard_link(struct topic_node *parent, struct span segment)
-{
-    if (span_equal(segment, SPAN("*")))
-        return &parent->star;
-    return span_equal(segment, SPAN("#")) ? &parent->rest : NULL;
-}
-
-static struct topic_node *get_child(struct topics *topics, struct topic_node *parent,
-                                    struct span segment)
-{
-    struct topic_node **link = wildcard_link(parent, segment);
-    struct topic_node *child = link ? *link : find_child(topics, parent, segment);
-
-    if (child)
-        return child;
-    child = node_new(parent, segment);
-    if (!child)
-        return NULL;
-    if (link) {
-        *link = child;
-    } else if (hash_add(&topics->nodes, &child->node, child_hash(topics, parent, segment)) < 0) {
-        free(child);
-        return NULL;
-    }
-    parent->children++;
-    return child;
-}
-
-/* Frees the node and those above it that nothing hangs on any more. */
-static void prune(struct topics *topics, struct topic_node *node)
-{
-    while (node->parent && node->children == 0 && list_is_empty(&node->subscriptions)) {
-        struct topic_node *parent = node->parent;
-        if (parent->star == node)
-            parent->star = NULL;
-        else if (parent->rest == node)
-            parent->rest = NULL;
-        else
-            hash_remove(&topics->nodes, &node->node);
-        parent->children--;
-        free(node);
-        node = parent;
-    }
-}
-
-/* Cuts the first segment off. */
-static struct span next_segment(struct span *text)
-{
-    const char *dot = memchr(text->data, '.', text->size);
-    struct span segment = {text->data, dot ? (size_t)(dot - text->data) : text->size};
-    size_t cut = segment.size + (dot ? 1 : 0);
-
-    text->data += cut;
-    text->size -= cut;
-    return segment;
-}
-
 void topics_init(struct topics *topics)
 {
     *topics = (struct topics){.generation = 1};
-    hash_init(&topics->nodes);
+    trie_init(&topics->patterns);
     hash_init(&topics->ids);
+    hash_init(&topics->kinds);
     hash_init(&topics->routes);
     list_init(&topics->ages);
 }
@@ -146,9 +42,9 @@ void topics_deinit(struct topics *topics)
     LIST_FOREACH_SAFE (node, &topics->ages)
         route_free(topics, LIST_ENTRY(node, struct route, age));
     hash_deinit(&topics->routes);
+    hash_deinit(&topics->kinds);
     hash_deinit(&topics->ids);
-    hash_deinit(&topics->nodes);
-    free(topics->root);
+    trie_deinit(&topics->patterns);
 }
 
 void subscriber_init(struct subscriber *subscriber, struct quota_user *user)
@@ -157,12 +53,37 @@ void subscriber_init(struct subscriber *subscriber, struct quota_user *user)
     list_init(&subscriber->subscriptions);
 }
 
+/* ------------------------------------------------------- subscriptions */
+
 static uint64_t id_hash(const struct topics *topics, const struct subscriber *subscriber,
                         uint64_t id)
 {
     uint64_t key[2] = {(uintptr_t)subscriber, id};
 
     return hash_of(&topics->ids, key, sizeof(key));
+}
+
+/* Of what makes subscriptions twins. */
+static uint64_t kind_hash(const struct topics *topics, const struct subscription *subscription)
+{
+    char key[2 * sizeof(uintptr_t) + GRAMMAR_NAME_MAX];
+    uintptr_t who[2] = {(uintptr_t)subscription->subscriber, (uintptr_t)subscription->node};
+
+    memcpy(key, who, sizeof(who));
+    memcpy(key + sizeof(who), subscription->sender.data, subscription->sender.size);
+    return hash_of(&topics->kinds, key, sizeof(who) + subscription->sender.size);
+}
+
+static struct subscription *find_twin(const struct topics *topics,
+                                      const struct subscription *subscription)
+{
+    HASH_FOREACH (node, &topics->kinds, kind_hash(topics, subscription)) {
+        struct subscription *other = CONTAINER_OF(node, struct subscription, by_kind);
+        if (other->subscriber == subscription->subscriber && other->node == subscription->node &&
+            span_equal(other->sender, subscription->sender))
+            return other;
+    }
+    return NULL;
 }
 
 static struct subscription *subscription_new(struct subscriber *subscriber, struct span pattern,
@@ -178,32 +99,74 @@ static struct subscription *subscription_new(struct subscriber *subscriber, stru
         memcpy(subscription->text + pattern.size, sender.data, sender.size);
     subscription->pattern = (struct span){subscription->text, pattern.size};
     subscription->sender = (struct span){subscription->text + pattern.size, sender.size};
+    list_init(&subscription->by_subscriber);
+    list_init(&subscription->by_node);
+    list_init(&subscription->twins);
     return subscription;
 }
 
-/* The node of the pattern, made if there is none; NULL when out of memory. */
-static struct topic_node *grow(struct topics *topics, struct span pattern)
+static int charge_subscription(struct subscription *subscription)
 {
-    if (!topics->root && !(topics->root = node_new(NULL, (struct span){0})))
-        return NULL;
-    struct topic_node *node = topics->root;
-    for (struct span rest = pattern; rest.size > 0;) {
-        struct topic_node *child = get_child(topics, node, next_segment(&rest));
-        if (!child) {
-            prune(topics, node);
-            return NULL;
-        }
-        node = child;
-    }
-    return node;
+    struct quota_user *user = subscription->subscriber->user;
+
+    int r = charge_one(&subscription->charge, user, QUOTA_SUBSCRIPTIONS);
+    if (r != 0)
+        return r;
+    return charge_some(&subscription->wildcards, user, QUOTA_WILDCARDS,
+                       trie_weight(subscription->pattern));
 }
 
-/* Routes that the coming or going of the pattern changes are made anew: without a
- * wildcard it is one at most. */
-static void invalidate(struct topics *topics, struct span pattern)
+/* 0 or -ENOMEM, with nothing done. */
+static int enter(struct topics *topics, struct subscription *subscription)
+{
+    uint64_t hash = id_hash(topics, subscription->subscriber, subscription->id);
+    struct trie_node *node = subscription->node =
+        trie_add(&topics->patterns, subscription->pattern);
+
+    if (!node)
+        return -ENOMEM;
+    if (hash_add(&topics->ids, &subscription->by_id, hash) < 0) {
+        trie_prune(&topics->patterns, node);
+        return -ENOMEM;
+    }
+    subscription->sender_bit = topics_sender_bit(topics, subscription->sender);
+    struct subscription *twin = find_twin(topics, subscription);
+    if (twin) {
+        list_append(&twin->twins, &subscription->twins);
+        return 0;
+    }
+    if (hash_add(&topics->kinds, &subscription->by_kind, kind_hash(topics, subscription)) < 0) {
+        hash_remove(&topics->ids, &subscription->by_id);
+        trie_prune(&topics->patterns, node);
+        return -ENOMEM;
+    }
+    list_append(&node->items, &subscription->by_node);
+    return 0;
+}
+
+/* The subscription no longer stands for its twins; one of them does. */
+static void hand_over(struct topics *topics, struct subscription *subscription)
+{
+    struct list *next = list_first(&subscription->twins);
+
+    hash_remove(&topics->kinds, &subscription->by_kind);
+    if (next) {
+        struct subscription *heir = LIST_ENTRY(next, struct subscription, twins);
+        /* There is room: one has just been removed. */
+        hash_add(&topics->kinds, &heir->by_kind, kind_hash(topics, heir));
+        list_insert_before(&subscription->by_node, &heir->by_node);
+    }
+    list_remove(&subscription->by_node);
+}
+
+/* Routes that the coming or going of the pattern changes are made anew. Without a
+ * wildcard it is one at most; else it will be found out when they are asked for. */
+static void note_change(struct topics *topics, struct span pattern)
 {
     if (grammar_has_wildcard(pattern)) {
-        topics->generation++;
+        struct topics_change *change = &topics->changes[++topics->generation % TOPICS_CHANGES];
+        change->size = (unsigned char)pattern.size;
+        memcpy(change->pattern, pattern.data, pattern.size);
         return;
     }
     struct route *route =
@@ -215,44 +178,50 @@ static void invalidate(struct topics *topics, struct span pattern)
 int topics_subscribe(struct topics *topics, struct subscriber *subscriber, struct span pattern,
                      struct span sender, size_t max, struct subscription **ret_subscription)
 {
-    struct charge charge;
-
-    if (subscriber->count >= max || charge_one(&charge, subscriber->user, QUOTA_SUBSCRIPTIONS) != 0)
+    if (subscriber->count >= max)
         return WIRE_LIMIT_EXCEEDED;
     struct subscription *subscription = subscription_new(subscriber, pattern, sender);
-    struct topic_node *node = subscription ? grow(topics, pattern) : NULL;
-    if (!node || hash_add(&topics->ids, &subscription->by_id,
-                          id_hash(topics, subscriber, subscription->id)) < 0) {
-        if (node)
-            prune(topics, node);
-        free(subscription);
-        charge_give_back(&charge);
+    if (!subscription)
         return -ENOMEM;
+    int r = charge_subscription(subscription);
+    if (r == 0)
+        r = enter(topics, subscription);
+    if (r != 0) {
+        charge_give_back(&subscription->wildcards);
+        charge_give_back(&subscription->charge);
+        free(subscription);
+        return r;
     }
-    subscription->charge = charge;
-    subscription->node = node;
-    list_append(&node->subscriptions, &subscription->by_node);
     list_append(&subscriber->subscriptions, &subscription->by_subscriber);
     subscriber->next_id++;
     subscriber->count++;
     topics->count++;
     topics->count_broker += grammar_is_reserved(pattern);
-    invalidate(topics, pattern);
+    if (!list_is_empty(&subscription->by_node))
+        note_change(topics, pattern);
     *ret_subscription = subscription;
     return 0;
 }
 
 static void subscription_free(struct topics *topics, struct subscription *subscription)
 {
+    /* A route has the one that stands for all: as the filter, or else only its subscriber. */
+    bool routed = !list_is_empty(&subscription->by_node) &&
+                  (list_is_empty(&subscription->twins) || subscription->sender.size > 0);
+
+    if (!list_is_empty(&subscription->by_node))
+        hand_over(topics, subscription);
     hash_remove(&topics->ids, &subscription->by_id);
-    list_remove(&subscription->by_node);
+    list_remove(&subscription->twins);
     list_remove(&subscription->by_subscriber);
+    charge_give_back(&subscription->wildcards);
     charge_give_back(&subscription->charge);
-    prune(topics, subscription->node);
+    trie_prune(&topics->patterns, subscription->node);
     subscription->subscriber->count--;
     topics->count--;
     topics->count_broker -= grammar_is_reserved(subscription->pattern);
-    invalidate(topics, subscription->pattern);
+    if (routed)
+        note_change(topics, subscription->pattern);
     free(subscription);
 }
 
@@ -279,64 +248,65 @@ uint64_t topics_new_mark(struct topics *topics)
     return ++topics->mark;
 }
 
-/* A growing array of the entries found on a walk. */
-struct walk {
-    struct topics *topics;
+/* -------------------------------------------------------------- routes */
+
+/* What has been found on a walk. */
+struct finds {
     uint64_t mark;
     struct route_entry *entries;
     size_t count;
     size_t capacity;
+    size_t steps;
     bool failed;
 };
 
-static void walk_add(struct walk *walk, struct subscriber *subscriber,
+static void add_find(struct finds *finds, struct subscriber *subscriber,
                      const struct subscription *filter)
 {
-    if (walk->count == walk->capacity) {
-        size_t capacity = walk->capacity ? walk->capacity * 2 : 4;
-        struct route_entry *entries = realloc(walk->entries, capacity * sizeof(*entries));
+    if (finds->count == finds->capacity) {
+        size_t capacity = finds->capacity ? finds->capacity * 2 : 4;
+        struct route_entry *entries = realloc(finds->entries, capacity * sizeof(*entries));
         if (!entries) {
-            walk->failed = true;
+            finds->failed = true;
             return;
         }
-        walk->entries = entries;
-        walk->capacity = capacity;
+        finds->entries = entries;
+        finds->capacity = capacity;
     }
-    walk->entries[walk->count++] = (struct route_entry){subscriber, filter, false};
+    finds->entries[finds->count++] = (struct route_entry){
+        .subscriber = subscriber, .filter = filter, .sender_bit = filter ? filter->sender_bit : 0};
 }
 
-static void collect(struct walk *walk, const struct topic_node *at, bool filtered)
+static void collect(struct trie_node *at, void *userdata)
 {
-    LIST_FOREACH (node, &at->subscriptions) {
+    struct finds *finds = userdata;
+
+    LIST_FOREACH (node, &at->items) {
         struct subscription *subscription = LIST_ENTRY(node, struct subscription, by_node);
         struct subscriber *subscriber = subscription->subscriber;
-        if ((subscription->sender.size > 0) != filtered || subscriber->mark == walk->mark)
+        finds->steps++;
+        if (subscriber->mark == finds->mark)
             continue;
-        if (!filtered)
-            subscriber->mark = walk->mark;
-        walk_add(walk, subscriber, filtered ? subscription : NULL);
+        if (subscription->sender.size > 0) {
+            add_find(finds, subscriber, subscription);
+        } else {
+            subscriber->mark = finds->mark;
+            add_find(finds, subscriber, NULL);
+        }
     }
 }
 
-/* Every node whose pattern fits the topic. As deep as the topic has segments, 128
- * at most. */
-static void visit(struct walk *walk, const struct topic_node *at, struct span topic, bool filtered)
+/* Drops the filters that were found before a subscription without one. */
+static void drop_needless_filters(struct finds *finds)
 {
-    bool broker_topic = !at->parent && grammar_is_reserved(topic);
+    size_t kept = 0;
 
-    if (at->rest && !broker_topic)
-        collect(walk, at->rest, filtered);
-    if (topic.size == 0) {
-        collect(walk, at, filtered);
-        return;
+    for (size_t i = 0; i < finds->count; i++) {
+        struct route_entry entry = finds->entries[i];
+        if (!entry.filter || entry.subscriber->mark != finds->mark)
+            finds->entries[kept++] = entry;
     }
-    struct span rest = topic;
-    struct span segment = next_segment(&rest);
-    struct topic_node *child = find_child(walk->topics, at, segment);
-    if (child)
-        visit(walk, child, rest, filtered);
-    if (at->star && !broker_topic)
-        visit(walk, at->star, rest, filtered);
+    finds->count = kept;
 }
 
 static struct route *route_new(struct topics *topics, struct span topic, uint64_t hash)
@@ -355,35 +325,51 @@ static struct route *route_new(struct topics *topics, struct span topic, uint64_
     return route;
 }
 
-/* Walks the trie anew: first for the subscriptions without a filter, then for
- * those with one whose subscriber the first walk has not met. */
 static bool route_build(struct topics *topics, struct route *route)
 {
     struct span topic = {route->topic, route->topic_size};
-    struct walk walk = {
-        .topics = topics, .mark = topics_new_mark(topics), .entries = TAKE(route->entries)};
+    struct finds finds = {.mark = topics_new_mark(topics), .entries = TAKE(route->entries)};
 
-    walk.capacity = route->count;
+    finds.capacity = route->capacity;
     topics->cache_bytes -= route->bytes;
-    route->bytes = 0;
-    if (topics->root) {
-        visit(&walk, topics->root, topic, false);
-        visit(&walk, topics->root, topic, true);
-    }
-    route->entries = walk.entries;
-    route->count = walk.count;
-    route->bytes = sizeof(*route) + route->topic_size + walk.capacity * sizeof(*walk.entries);
+    finds.steps = trie_walk(&topics->patterns, topic, collect, &finds);
+    drop_needless_filters(&finds);
+    topics->steps += finds.steps;
+    route->entries = finds.entries;
+    route->count = finds.count;
+    route->capacity = finds.capacity;
+    route->bytes = sizeof(*route) + route->topic_size + finds.capacity * sizeof(*finds.entries);
     topics->cache_bytes += route->bytes;
     route->generation = topics->generation;
     route->filtered = false;
     list_remove(&route->age);
     list_append(&topics->ages, &route->age);
-    return !walk.failed;
+    return !finds.failed;
 }
 
 void topics_invalidate(struct topics *topics)
 {
-    topics->generation++;
+    /* Further back than the changes that are known. */
+    topics->generation += TOPICS_CHANGES + 1;
+}
+
+/* Whether none of the patterns that have come and gone since the route was made fits
+ * its topic. */
+static bool is_still_right(struct topics *topics, struct route *route)
+{
+    struct span topic = {route->topic, route->topic_size};
+
+    if (route->generation == 0 || topics->generation - route->generation > TOPICS_CHANGES)
+        return false;
+    while (route->generation < topics->generation) {
+        const struct topics_change *change =
+            &topics->changes[(route->generation + 1) % TOPICS_CHANGES];
+        topics->steps++;
+        if (grammar_matches((struct span){change->pattern, change->size}, topic))
+            return false;
+        route->generation++;
+    }
+    return true;
 }
 
 struct route *topics_route(struct topics *topics, struct span topic)
@@ -391,7 +377,7 @@ struct route *topics_route(struct topics *topics, struct span topic)
     uint64_t hash = hash_of(&topics->routes, topic.data, topic.size);
     struct route *route = find_route(topics, topic, hash);
 
-    if (route && route->generation == topics->generation)
+    if (route && (route->generation == topics->generation || is_still_right(topics, route)))
         return route;
     if (!route && !(route = route_new(topics, topic, hash)))
         return NULL;

@@ -4,11 +4,18 @@
  * the subscribers they go to. Pure: it knows neither sockets nor JSON nor peers.
  * A subscriber is a `struct subscriber` that a peer embeds.
  *
- * A route is valid as long as no subscription has come or gone since it was made;
+ * A route is valid until a subscription comes or goes whose pattern fits its topic;
  * so in steady state an event costs one hash lookup, however many subscriptions
- * there are. Only a miss walks the trie: one step per segment of the topic for
- * each of a literal and a `*` branch. The cache is bounded in bytes and drops the
- * routes built longest ago.
+ * there are. Patterns without a wildcard spoil the one route that they name; the last
+ * TOPICS_CHANGES others are remembered, and a route that is older than some of them is
+ * compared with those.
+ *
+ * What making a route costs is counted in `steps`, for the caller to reset: the trie's,
+ * one for each subscription found, and one for each pattern compared. They are bounded
+ * whatever is subscribed to: the trie's by what users may have of QUOTA_WILDCARDS (see
+ * busd/trie.h), and the subscriptions found because one that a subscriber has several
+ * times is found once. The cache is bounded in bytes and drops the routes built longest
+ * ago.
  */
 #ifndef BUSD_TOPICS_H
 #define BUSD_TOPICS_H
@@ -17,26 +24,36 @@
 #include <stdint.h>
 
 #include "busd/quota.h"
+#include "busd/trie.h"
 #include "libbus/base/hash.h"
 #include "libbus/base/list.h"
 #include "libbus/base/span.h"
 #include "libbus/wire/errors.h"
+#include "libbus/wire/grammar.h"
 
 #define TOPICS_CACHE_BYTES (16u << 20)
+#define TOPICS_CHANGES     64
 
-struct topic_node;
+/* A pattern that has come or gone. */
+struct topics_change {
+    unsigned char size;
+    char pattern[GRAMMAR_NAME_MAX];
+};
 
 struct topics {
-    struct topic_node *root;
-    struct hash nodes;  /* struct topic_node by parent and segment */
-    struct hash ids;    /* struct subscription by subscriber and id */
-    struct hash routes; /* struct route by topic */
-    struct list ages;   /* struct route, the one built longest ago first */
+    struct trie patterns; /* the items of a node: struct subscription.by_node */
+    struct hash ids;      /* struct subscription by subscriber and id */
+    struct hash kinds;    /* one of each kind, by subscriber, pattern and sender */
+    struct hash routes;   /* struct route by topic */
+    struct list ages;     /* struct route, the one built longest ago first */
     size_t cache_bytes;
     size_t count;        /* subscriptions */
     size_t count_broker; /* … to topics of the broker's own */
     uint64_t generation;
     uint64_t mark;
+    size_t steps; /* made since the caller has reset it */
+    struct topics_change
+        changes[TOPICS_CHANGES]; /* that of generation g at g modulo their number */
 };
 
 struct subscriber {
@@ -49,14 +66,18 @@ struct subscriber {
 
 struct subscription {
     struct hash_node by_id;
-    struct charge charge;
+    struct hash_node by_kind; /* those of one subscriber with the same pattern and sender … */
+    struct list twins;        /* … are twins, of which only one … */
+    struct list by_node;      /* … is in these two */
     struct list by_subscriber;
-    struct list by_node;
+    struct charge charge;
+    struct charge wildcards;
     struct subscriber *subscriber;
-    struct topic_node *node;
+    struct trie_node *node;
     uint64_t id; /* unique for this subscriber, from 1 */
     struct span pattern;
     struct span sender; /* the filter; empty: none */
+    unsigned char sender_bit;
     char text[];
 };
 
@@ -66,13 +87,14 @@ struct subscription {
 struct route_entry {
     struct subscriber *subscriber;
     const struct subscription *filter;
-    bool ask; /* the caller's: whether it may have this event is to be found out */
+    unsigned char sender_bit; /* of the filter's */
+    bool ask;                 /* the caller's: whether it may have this event is to be found out */
 };
 
 struct route {
     struct hash_node node;
     struct list age;
-    uint64_t generation;
+    uint64_t generation; /* up to which it is right; 0: it is not */
     size_t bytes;
     /* What the caller has found out about the topic: whether its prefixes are
      * names that are owned, as of this generation of the names. */
@@ -85,6 +107,7 @@ struct route {
     uint64_t publish_serial;
     const void *publish_rule;
     size_t count;
+    size_t capacity;
     struct route_entry *entries;
     size_t topic_size;
     char topic[];
@@ -113,6 +136,13 @@ struct route *topics_route(struct topics *topics, struct span topic);
 
 /* Makes every route be built anew. */
 void topics_invalidate(struct topics *topics);
+
+/* One of 64 that a sender's name falls on, so that of many filters those for others can be
+ * passed over quickly. */
+static inline unsigned char topics_sender_bit(const struct topics *topics, struct span name)
+{
+    return hash_of(&topics->kinds, name.data, name.size) & 63;
+}
 
 /* A number that no subscriber bears as its mark yet: to visit each one once. */
 uint64_t topics_new_mark(struct topics *topics);

@@ -9,6 +9,7 @@
 #include "busd/driver.h"
 #include "libbus/base/macros.h"
 #include "libbus/wire/envelope.h"
+#include "libbus/wire/grammar.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/support/padded.h"
 
@@ -427,6 +428,22 @@ static int tell(struct model *model, struct span method, const struct args *args
     return 0;
 }
 
+/* The bus of the fuzzer allows everything. */
+static int explain(struct model *model, const struct args *args, json_t **ret_body)
+{
+    enum policy_verb verb = policy_verb_from_name(args->verb);
+    bool about_topic = verb == POLICY_PUBLISH || verb == POLICY_SUBSCRIBE;
+
+    if (verb == POLICY_VERB_COUNT || (verb == POLICY_OWN && args->name.size == 0) ||
+        (verb == POLICY_CALL && args->to.size == 0) ||
+        (about_topic && (args->topic.size == 0 || grammar_has_wildcard(args->topic))))
+        return WIRE_INVALID_ARGUMENTS;
+    if (args->peer.size > 0 && find_player(model, args->peer) == NOBODY)
+        return WIRE_NAME_UNKNOWN;
+    *ret_body = json_pack("{s:b}", "allow", true);
+    return 0;
+}
+
 static int run_method(struct model *model, unsigned k, struct span method, const struct args *args,
                       json_t **ret_body)
 {
@@ -442,6 +459,8 @@ static int run_method(struct model *model, unsigned k, struct span method, const
         return unsubscribe(model, k, args, ret_body);
     if (span_is(method, "Monitor"))
         return monitor(model, k, ret_body);
+    if (span_is(method, "Explain"))
+        return explain(model, args, ret_body);
     return tell(model, method, args, ret_body);
 }
 
@@ -454,12 +473,13 @@ static const struct driver_method *find_method(struct span name)
     return method->name ? method : NULL;
 }
 
-/* Methods whose answers the model does not foretell get one all the same. */
+/* Methods whose answers the model does not foretell (Reload) get one all the same. */
 static bool is_known(struct span method)
 {
     static const char *const known[] = {
-        "Subscribe", "Unsubscribe", "RequestName", "ReleaseName", "GetName",    "Monitor",
-        "Stats",     "ListNames",   "Ping",        "GetId",       "Introspect", "GetCredentials"};
+        "Subscribe", "Unsubscribe", "RequestName",   "ReleaseName", "GetName",
+        "Monitor",   "Explain",     "Stats",         "ListNames",   "Ping",
+        "GetId",     "Introspect",  "GetCredentials"};
 
     for (size_t i = 0; i < ARRAY_SIZE(known); i++)
         if (span_is(method, known[i]))

@@ -230,6 +230,38 @@ RESOURCE_TEST(names, take_name, give_name_back)
 RESOURCE_TEST(calls, take_call, give_call_back)
 RESOURCE_TEST(monitors, take_monitor, NULL)
 
+static void subscribe(struct client *client, const char *pattern)
+{
+    char body[64];
+
+    snprintf(body, sizeof(body), "{'topic':'%s'}", pattern);
+    json_decref(client_ask_json(client, "Subscribe", body));
+}
+
+/* With 4 segments behind a `*`. */
+static void test_wildcards(struct session *session)
+{
+    struct client *a = session_connect_as_user(session, "A", ALICE);
+    struct client *b = session_connect_as_user(session, "B", ALICE);
+    struct client *c = session_connect_as_user(session, "C", BOB);
+
+    subscribe(a, "a.*");
+    subscribe(a, "a.b.#");
+    subscribe(a, "*.a.b.#");
+    subscribe(b, "a.*.b");
+    client_send(b, "{'type':'call','id':1,'to':'bus','method':'Subscribe','body':{'topic':'*.a'}}");
+    struct message *message = client_next(b);
+    const char *text = json_string_value(json_object_get(message->json, "message"));
+    CHECK(text && strstr(text, "(wildcards_per_user)") && strstr(text, " 4 "), "it says: %s",
+          message->line);
+    message_free(message);
+    assert_true(busd_has_logged(&session->busd, "wildcards_per_user is 4"));
+    subscribe(b, "x.*");
+    subscribe(c, "*.a");
+    client_ask(a, "Unsubscribe", "{'subscription':3}", "{}");
+    subscribe(b, "*.a");
+}
+
 /* ---------------------------------------------------------- connections */
 
 /* Connects, and is told why it cannot stay. */
@@ -647,6 +679,7 @@ static const struct transcript transcripts[] = {
     COUNTED(names),
     COUNTED(calls),
     COUNTED(monitors),
+    LIMITED(test_wildcards, L, "wildcards_per_user=4"),
     LIMITED(test_connections, L, "connections_per_user=2"),
     LIMITED(test_unproven, L, "unproven_per_user=2"),
     LIMITED(test_unproven_timeout, L, "unproven_timeout=500"),

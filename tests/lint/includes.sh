@@ -4,7 +4,7 @@
 #
 #     main > broker* > listener > dispatch > {driver* revoke stream}
 #     > {announce answer} > deliver > {access patience} > hub > peer > connection > outq
-#     > config > rules > policy > {names topics calls monitor} > {args documents quota}
+#     > config > rules > policy > {names topics calls monitor} > {args documents quota trie}
 #     > {limits backlog deadlines chunk closer credentials document endpoint privileges
 #     sandbox watch fatal}
 #     > wire > base
@@ -110,7 +110,7 @@ function check_order(kind, name) {
 BEGIN {
     base_rank = 3
     count = split("limits,backlog,deadlines,chunk,closer,credentials,document,endpoint,privileges,sandbox,watch,fatal " \
-                  "args,documents,quota " \
+                  "args,documents,quota,trie " \
                   "names,topics,calls,monitor policy rules config outq connection peer hub " \
                   "access,patience deliver announce,answer revoke,driver,stream dispatch listener broker main", groups, " ")
     for (i = 1; i <= count; i++) {

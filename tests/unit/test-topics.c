@@ -41,7 +41,7 @@ static int teardown(void **state)
     }
     assert_int_equal(topics.count, 0);
     assert_int_equal(topics.count_broker, 0);
-    assert_int_equal(topics.nodes.count, 0);
+    assert_int_equal(topics.patterns.nodes.count, 0);
     topics_deinit(&topics);
     users_end(&users);
     return 0;
@@ -158,7 +158,7 @@ static void test_unsubscribe(void **state)
     assert_string_equal(route("a.b"), "1");
     assert_int_equal(topics_unsubscribe(&topics, &subscribers[1], other), 0);
     assert_string_equal(route("a.b"), "");
-    assert_int_equal(topics.nodes.count, 0);
+    assert_int_equal(topics.patterns.nodes.count, 0);
     /* An id is not used again. */
     assert_int_not_equal(subscribe(0, "a.b", NULL), second);
 }
@@ -183,7 +183,7 @@ static void test_limit(void **state)
         topics_subscribe(&topics, &subscribers[0], SPAN("b.c"), (struct span){0}, 3, &subscription),
         WIRE_LIMIT_EXCEEDED);
     assert_int_equal(subscribers[0].count, 3);
-    assert_int_equal(topics.nodes.count, 1);
+    assert_int_equal(topics.patterns.nodes.count, 1);
     assert_int_equal(topics_unsubscribe(&topics, &subscribers[0], subscription->id), 0);
     assert_int_equal(
         topics_subscribe(&topics, &subscribers[0], SPAN("b.c"), (struct span){0}, 3, &subscription),
@@ -277,6 +277,16 @@ static int compare_strings(const void *a, const void *b)
     return strcmp(a, b);
 }
 
+/* Of several subscriptions of one subscriber to the same a route has one. */
+static bool has_twin(const struct model *m)
+{
+    for (const struct model *other = models; other < m; other++)
+        if (other->used && other->who == m->who && strcmp(other->pattern, m->pattern) == 0 &&
+            strcmp(other->sender, m->sender) == 0)
+            return true;
+    return false;
+}
+
 /* The same text as route() makes, from the model. */
 static const char *model_route(const char *topic)
 {
@@ -293,7 +303,8 @@ static const char *model_route(const char *topic)
                 !grammar_matches(span_from(m->pattern), span_from(topic)))
                 continue;
             plain |= !m->sender[0];
-            snprintf(parts[count++], sizeof(parts[0]), "%u:%s", who, m->sender);
+            if (!has_twin(m))
+                snprintf(parts[count++], sizeof(parts[0]), "%u:%s", who, m->sender);
         }
         if (plain)
             snprintf(parts[0], sizeof(parts[0]), "%u", who);
@@ -368,6 +379,59 @@ static void test_random(void **state)
     assert_in_range(received, 3000, 29000);
 }
 
+/* However hostile the patterns are, a walk has no more steps than their users may have. */
+static void test_steps(void **state)
+{
+    enum { DEPTH = 14, SEGMENTS_MAX = 1024 };
+    struct limits limits;
+    unsigned accepted = 0, refused = 0;
+    char topic[2 * DEPTH];
+
+    limits_init(&limits, true);
+    limits.wildcards_per_user = SEGMENTS_MAX;
+    limits.subscriptions_per_user = UINT64_C(1) << DEPTH;
+    users.quotas.limits = &limits;
+    for (unsigned bits = 0; bits < 1u << DEPTH; bits++) {
+        struct subscription *subscription;
+        char pattern[2 * DEPTH];
+        for (unsigned i = 0; i < DEPTH; i++) {
+            pattern[2 * i] = bits >> i & 1 ? '*' : 'a';
+            pattern[2 * i + 1] = i + 1 < DEPTH ? '.' : '\0';
+        }
+        int r = topics_subscribe(&topics, &subscribers[bits % SUBSCRIBERS], span_from(pattern),
+                                 (struct span){0}, 1u << DEPTH, &subscription);
+        assert_true(r == 0 || r == WIRE_LIMIT_EXCEEDED);
+        accepted += r == 0;
+        refused += r != 0;
+        if (bits == 0)
+            strcpy(topic, pattern);
+    }
+    assert_in_range(accepted, SEGMENTS_MAX / DEPTH, SEGMENTS_MAX);
+    assert_true(refused > 0);
+    topics.steps = 0;
+    assert_non_null(topics_route(&topics, span_from(topic)));
+    assert_in_range(topics.steps, accepted, 2 + 3 * DEPTH + SEGMENTS_MAX + accepted);
+    /* From then on it costs nothing … */
+    topics.steps = 0;
+    assert_non_null(topics_route(&topics, span_from(topic)));
+    assert_int_equal(topics.steps, 0);
+    /* … nor do subscriptions of others to something else, but for one comparison each … */
+    subscribe(0, "b.*", NULL);
+    subscribe(0, "c.*", NULL);
+    assert_non_null(topics_route(&topics, span_from(topic)));
+    assert_int_equal(topics.steps, 2);
+    /* … or so many that they are not remembered. */
+    topics.steps = 0;
+    for (unsigned i = 0; i <= TOPICS_CHANGES; i++)
+        assert_int_equal(topics_unsubscribe(&topics, &subscribers[0], subscribe(0, "d.*", NULL)),
+                         0);
+    assert_non_null(topics_route(&topics, span_from(topic)));
+    assert_true(topics.steps >= accepted);
+    for (unsigned i = 0; i < SUBSCRIBERS; i++)
+        topics_leave(&topics, &subscribers[i]);
+    users.quotas.limits = &users.limits;
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -375,8 +439,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_nobody),  TEST(test_patterns),    TEST(test_once),
         TEST(test_filters), TEST(test_unsubscribe), TEST(test_ids_are_ones_own),
-        TEST(test_limit),   TEST(test_long),        TEST(test_cache),
-        TEST(test_marks),   TEST(test_random),
+        TEST(test_limit),   TEST(test_steps),       TEST(test_long),
+        TEST(test_cache),   TEST(test_marks),       TEST(test_random),
     };
 
     return cmocka_run_group_tests_name("topics", tests, NULL, NULL);
