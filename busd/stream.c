@@ -57,9 +57,18 @@ static void on_caught_up(struct backlog_waiter *waiter)
         tell_callee(hub, call, true);
 }
 
+/* What may wait for a caller before the callee is told: less than its hard limit, whatever
+ * the soft one is set to. */
+static uint64_t soft_limit(const struct peer *caller)
+{
+    return MIN(caller->limits->queue_soft_bytes, caller->limits->queue_bytes / 2);
+}
+
 static bool is_behind(const struct peer *caller)
 {
-    return peer_is_behind(caller) || caller->connection.outq.fds > caller->limits->fds_queued / 2;
+    const struct outq *outq = &caller->connection.outq;
+
+    return outq->bytes > soft_limit(caller) || outq->fds > caller->limits->fds_queued / 2;
 }
 
 /* The caller is behind. */
@@ -77,7 +86,7 @@ static void pause_call(struct hub *hub, struct call *call)
 unsigned stream_wake(struct peer *caller, unsigned max)
 {
     const struct connection *connection = &caller->connection;
-    uint64_t left = caller->limits->queue_soft_bytes / 2;
+    uint64_t left = soft_limit(caller) / 2;
 
     if (connection->outq.fds > caller->limits->fds_queued / 2)
         return 0;
@@ -124,9 +133,11 @@ void stream_item(struct hub *hub, struct call *call, const struct envelope *enve
     }
     call->progress = hub_now(hub);
     int r = deliver_message(hub, callee, caller, envelope, fds, DELIVER_ITEM);
-    if (r == 0 && !is_behind(caller))
+    if ((r == 0 && !is_behind(caller)) || caller->doomed)
         return;
-    if (caller->doomed)
+    /* Writing to the caller can have ended the call. */
+    call = calls_find(&hub->calls, &caller->calls, envelope->id);
+    if (!call || call->callee != &callee->calls)
         return;
     if (r != 0)
         end_unread(hub, call, envelope, r);

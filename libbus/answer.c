@@ -112,10 +112,8 @@ void calls_cancel_all(struct bus *bus)
 
 int bus_reply_text(struct bus_message *call, const char *text, size_t size)
 {
-    struct outgoing reply = {.type = MESSAGE_REPLY, .body = span_from(text)};
+    struct outgoing reply = {.type = MESSAGE_REPLY, .body = body_span(text, size)};
 
-    if (text && size != BUS_NUL_TERMINATED)
-        reply.body.size = size;
     return call_answer(call, &reply, NULL);
 }
 

@@ -108,12 +108,6 @@ int client_call(struct bus *bus, struct outgoing *call, uint64_t timeout, struct
     return r;
 }
 
-/* A text as a body. NULL: none. */
-static struct span body_span(const char *text, size_t size)
-{
-    return size == BUS_NUL_TERMINATED ? span_from(text) : (struct span){text, text ? size : 0};
-}
-
 int bus_call_text(struct bus *bus, const char *to, const char *method, const char *text,
                   size_t size, uint64_t timeout_ms, struct bus_error *error,
                   struct bus_message **ret_reply)

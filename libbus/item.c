@@ -158,10 +158,8 @@ bool items_go_on(struct bus *bus)
 
 int bus_reply_more_text(struct bus_message *call, const char *text, size_t size)
 {
-    struct outgoing item = {.type = MESSAGE_REPLY, .body = span_from(text)};
+    struct outgoing item = {.type = MESSAGE_REPLY, .body = body_span(text, size)};
 
-    if (text && size != BUS_NUL_TERMINATED)
-        item.body.size = size;
     return call_send_item(call, &item, NULL);
 }
 

@@ -20,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bus/bus.h"
 #include "libbus/base/list.h"
 #include "libbus/base/span.h"
 #include "libbus/wire/envelope.h"
@@ -67,6 +68,12 @@ struct outgoing {
     unsigned fd_count;
     struct bus_message *draft; /* what this comes from, to be marked as sent; NULL: nothing */
 };
+
+/* A text as a body, `size` being as bus.h has it; it need not end with a NUL. NULL: none. */
+static inline struct span body_span(const char *text, size_t size)
+{
+    return size == BUS_NUL_TERMINATED ? span_from(text) : (struct span){text, text ? size : 0};
+}
 
 /* A top-level key of the program's own, kept as it stands on the wire. */
 struct header {

@@ -364,8 +364,10 @@ static unsigned say_call(struct world *world, struct text *text)
     append_id(world, text);
     if (flags & 1)
         text_append_string(text, ",\"no_reply\":true");
+    else if (flags & 128)
+        text_append_string(text, ",\"more\":true");
     if (flags & 2)
-        text_printf(text, ",\"timeout\":%u", (flags >> 2) * 100u);
+        text_printf(text, ",\"timeout\":%u", (flags >> 2 & 31) * 100u);
     unsigned fds = append_fds(world, text);
     append_body(world, text);
     text_append_string(text, "}");
@@ -374,9 +376,11 @@ static unsigned say_call(struct world *world, struct text *text)
 
 static unsigned say_answer(struct world *world, struct text *text)
 {
-    text_append_string(text, fuzz_byte(&world->input) & 1
-                                 ? "{\"type\":\"error\",\"error\":\"a.b\",\"to\":\""
-                                 : "{\"type\":\"reply\",\"to\":\"");
+    uint8_t flags = fuzz_byte(&world->input);
+
+    text_append_string(text, flags & 1   ? "{\"type\":\"error\",\"error\":\"a.b\",\"to\":\""
+                             : flags & 2 ? "{\"type\":\"reply\",\"more\":true,\"to\":\""
+                                         : "{\"type\":\"reply\",\"to\":\"");
     append_destination(world, text);
     text_append_string(text, "\"");
     append_id(world, text);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * libbus with a hostile bus at the other end of its socket. The program on this side
- * has subscriptions, services, calls that wait, a watched name, and handlers that do
- * whatever the input says: free slots, keep messages, answer now or later, take fds.
+ * has subscriptions, services, calls that wait, iterations, a watched name, and handlers
+ * that do whatever the input says: free slots, keep messages, answer now or later, take fds.
  * The bus says any bytes, in any pieces, with any fds, or messages that are nearly
  * right. It can open a direct channel to the service, too, and say the same there.
  *
@@ -30,6 +30,7 @@
 
 #define SLOTS        8
 #define KEPT         8
+#define STREAMS      4
 #define COMMANDS_MAX 64
 #define OPEN_ID      4242
 #define ROUNDS_MAX   4096
@@ -40,6 +41,7 @@ struct registration {
     struct bus_slot *slot;
     bool live;
     bool is_call; /* gets one answer … */
+    bool more;    /* … after any number of items */
     bool answered;
 };
 
@@ -61,6 +63,7 @@ struct world {
     struct registration slots[SLOTS];
     struct registration opened; /* of what comes on channels */
     struct bus_message *kept[KEPT];
+    struct bus_stream *streams[STREAMS];
     uint64_t last_id; /* of the calls that were heard */
     bool silent;      /* nothing more can be said: what blocks comes to its end */
     bool lost;
@@ -215,11 +218,18 @@ static void say_message(struct world *world, uint8_t options)
         "\"sender\":\"org.watched\",\"type\":\"event\",\"topic\":\"x\"",
         "\"sender\":\":7\",\"type\":\"reply\",\"more\":true",
     };
+    static const char *const more_heads[] = {
+        "\"sender\":\":7\",\"type\":\"call\",\"method\":\"Later\",\"more\":true",
+        "\"sender\":\":7\",\"type\":\"reply\",\"more\":true",
+        "\"sender\":\"bus\",\"type\":\"event\",\"topic\":\"bus.flow\"",
+        "\"sender\":\":7\",\"type\":\"reply\",\"more\":false",
+    };
     CLEANUP(text_deinit) struct text text = TEXT_INIT;
     uint8_t which = fuzz_byte(&world->input);
     struct span body = fuzz_take(&world->input, fuzz_byte(&world->input) & 63);
 
-    const char *head = heads[which % ARRAY_SIZE(heads)];
+    const char *head = options & 128 ? more_heads[which % ARRAY_SIZE(more_heads)]
+                                     : heads[which % ARRAY_SIZE(heads)];
     /* On a channel nobody says who he is, but whom he means. */
     if (world->mouth == &world->channel)
         head = strchr(head, ',') + 1;
@@ -238,7 +248,9 @@ static void say_message(struct world *world, uint8_t options)
         text_append_span(&text, body);
     } else if (which & 64) {
         text_append_string(&text, ",\"body\":{\"owner\":\":7\",\"subscription\":1,\"retained\":2,"
-                                  "\"state\":\"queued\"}");
+                                  "\"state\":\"queued\"");
+        text_printf(&text, ",\"to\":\":7\",\"id\":%u,\"ready\":%s}", 1u + (unsigned)body.size % 16,
+                    body.size & 16 ? "true" : "false");
     } else if (which & 128) {
         text_append_string(&text, ",");
         text_append_span(&text, body);
@@ -326,7 +338,7 @@ static void on_message(struct bus_message *message, void *userdata)
 
     FUZZ_CHECK(registration->live, "a handler was called after its slot was freed");
     FUZZ_CHECK(!registration->is_call || !registration->answered, "a call is answered twice");
-    registration->answered = true;
+    registration->answered = !registration->more || !bus_message_has_more(message);
     handle(registration->world, message);
 }
 
@@ -352,6 +364,19 @@ static int on_now(struct bus_message *call, void *userdata)
     return how & 8 ? bus_reply_take(call, json_pack("{s:i}", "how", how)) : 0;
 }
 
+static void on_ready(struct bus_message *call, void *userdata)
+{
+    struct registration *registration = userdata;
+    uint8_t how = fuzz_byte(&registration->world->input);
+
+    for (unsigned i = how & 15; i > 0; i--)
+        bus_reply_more_text(call, "[1]", 3);
+    if (how & 16)
+        bus_reply_text(call, NULL, 0);
+    if (how & 32)
+        bus_message_set_ready_handler(call, NULL, NULL);
+}
+
 static int on_later(struct bus_message *call, void *userdata)
 {
     struct registration *registration = userdata;
@@ -363,6 +388,7 @@ static int on_later(struct bus_message *call, void *userdata)
     bus_message_unref(world->kept[where]);
     world->kept[where] = bus_message_ref(call);
     bus_message_set_cancel_handler(call, on_cancel, NULL);
+    bus_message_set_ready_handler(call, on_ready, registration);
     return 0;
 }
 
@@ -424,6 +450,51 @@ static struct registration *claim(struct world *world, unsigned index)
     free_slot(registration);
     *registration = (struct registration){.world = world, .live = true};
     return registration;
+}
+
+/* Takes what there is, when nothing more can be said. */
+static void iterate(struct world *world, struct bus_stream *stream)
+{
+    struct bus_message *message = NULL;
+    int r = stream && world->silent ? 1 : 0;
+
+    while (r > 0) {
+        r = bus_stream_next(stream, &message, NULL);
+        if (message)
+            read_message(message);
+        FUZZ_CHECK(r <= 0 || bus_message_has_more(message), "an item that is the last");
+        message = bus_message_unref(message);
+    }
+}
+
+static void use_stream(struct world *world, uint8_t options)
+{
+    struct bus_stream **stream = &world->streams[options % STREAMS];
+    struct bus_message *call;
+
+    if (options & 4)
+        iterate(world, *stream);
+    if (options & 8)
+        *stream = bus_stream_close(*stream);
+    if (!(options & 16) || *stream || bus_message_new_call(world->bus, "org.x", "M", &call) < 0)
+        return;
+    bus_message_set_more(call, true);
+    bus_message_set_timeout(call, BUS_TIMEOUT_NEVER);
+    bus_stream_open(call, stream, NULL);
+    bus_message_unref(call);
+}
+
+static void call_for_more(struct world *world, struct registration *r)
+{
+    struct bus_message *call;
+
+    r->more = true;
+    if (bus_message_new_call(world->bus, "org.other", "Do", &call) < 0)
+        return;
+    bus_message_set_more(call, true);
+    if (bus_call_async(call, on_message, r, &r->slot) < 0)
+        r->live = false;
+    bus_message_unref(call);
 }
 
 /* What a blocking function is going to find, the number `id` being its call's. */
@@ -524,6 +595,8 @@ static void block(struct world *world, uint8_t options)
         bus_unique_name(world->bus);
     else if (options & 4)
         bus_request_name(world->bus, "org.mine", BUS_NAME_QUEUE, NULL);
+    else if (options & 32)
+        iterate(world, world->streams[options >> 6 & 1]);
     else
         watch_name(world, r);
 }
@@ -544,6 +617,8 @@ static void answer_kept(struct world *world, uint8_t options)
         bus_send(reply);
         bus_message_unref(reply);
     }
+    if (bus_message_type(message) == BUS_MESSAGE_CALL && options & 64)
+        bus_reply_more_text(message, "7", 1);
     if (options & 8)
         world->kept[options % KEPT] = bus_message_unref(message);
 }
@@ -561,9 +636,11 @@ static void act(struct world *world, uint8_t command)
     case 1:
         r = claim(world, index);
         r->is_call = true;
-        if (bus_call_text_async(world->bus, options & 8 ? "bus" : "org.other", "Do", "[]", 2,
-                                options & 16 ? BUS_TIMEOUT_NEVER : 100000, on_message, r,
-                                &r->slot) < 0)
+        if (options & 32)
+            call_for_more(world, r);
+        else if (bus_call_text_async(world->bus, options & 8 ? "bus" : "org.other", "Do", "[]", 2,
+                                     options & 16 ? BUS_TIMEOUT_NEVER : 100000, on_message, r,
+                                     &r->slot) < 0)
             r->live = false;
         break;
     case 2:
@@ -582,7 +659,10 @@ static void act(struct world *world, uint8_t command)
         answer_kept(world, options);
         break;
     case 5:
-        bus_publish_text(world->bus, "to.all", "\"x\"", 3);
+        if (options & 128)
+            use_stream(world, options);
+        else
+            bus_publish_text(world->bus, "to.all", "\"x\"", 3);
         break;
     case 6:
         if (options >= 240 && world->mouth->fd >= 0)
@@ -630,7 +710,14 @@ static void finish(struct world *world, uint8_t flags)
         free_slot(&world->slots[i]);
     for (unsigned i = 0; i < KEPT && flags & 128; i++)
         world->kept[i] = bus_message_unref(world->kept[i]);
+    for (unsigned i = 0; i < STREAMS && flags & 32; i++)
+        world->streams[i] = bus_stream_close(world->streams[i]);
     bus_close(world->bus);
+    world->silent = true;
+    for (unsigned i = 0; i < STREAMS; i++) {
+        iterate(world, world->streams[i]);
+        bus_stream_close(world->streams[i]);
+    }
     for (unsigned i = 0; i < KEPT; i++)
         bus_message_unref(world->kept[i]);
     for (unsigned i = 0; i < SLOTS; i++)

@@ -533,12 +533,10 @@ static unsigned count_calls(const struct model *model, unsigned caller)
     return count;
 }
 
-static uint64_t deadline_of(const struct model *model, const struct envelope *envelope)
+/* The time that the callee has begins now. */
+static void begin_wait(const struct model *model, struct model_call *call)
 {
-    uint64_t timeout =
-        envelope_has(envelope, KEY_TIMEOUT) ? envelope->timeout : model->limits.call_timeout;
-
-    return timeout > 0 ? model->now + timeout : 0;
+    call->at = call->timeout > 0 ? model->now + call->timeout : 0;
 }
 
 static void take_call(struct model *model, const struct message *message)
@@ -568,25 +566,43 @@ static void take_call(struct model *model, const struct message *message)
         while (model->calls[i].live)
             i++;
         FUZZ_CHECK(i < MODEL_CALLS, "the model has no room for a call");
-        model->calls[i] = (struct model_call){true, message->from, callee, envelope->id,
-                                              deadline_of(model, envelope)};
+        model->calls[i] = (struct model_call){
+            .live = true,
+            .caller = message->from,
+            .callee = callee,
+            .id = envelope->id,
+            .timeout = envelope_has(envelope, KEY_TIMEOUT) ? envelope->timeout
+                                                           : model->limits.call_timeout,
+            .more = envelope->more,
+        };
+        begin_wait(model, &model->calls[i]);
     }
     forward(model, callee, message);
 }
 
-static void take_answer(struct model *model, const struct message *message)
+/* The call that this answers; NULL: none. */
+static struct model_call *find_answered(struct model *model, const struct message *message)
 {
     const struct envelope *envelope = &message->envelope;
     unsigned caller =
         grammar_unique_name(envelope->to) > 0 ? find_player(model, envelope->to) : NOBODY;
     struct model_call *call = caller != NOBODY ? find_call(model, caller, envelope->id) : NULL;
 
-    if (!call || call->callee != message->from) {
-        expect_refusal(model, message, WIRE_NO_SUCH_CALL);
+    return call && call->callee == message->from ? call : NULL;
+}
+
+static void take_answer(struct model *model, const struct message *message)
+{
+    struct model_call *call = find_answered(model, message);
+    bool item = message->envelope.more;
+
+    if (!call || (item && !call->more)) {
+        expect_refusal(model, message, call ? WIRE_INVALID_MESSAGE : WIRE_NO_SUCH_CALL);
         return;
     }
-    call->live = false;
-    forward(model, caller, message);
+    call->live = item;
+    begin_wait(model, call);
+    forward(model, call->caller, message);
 }
 
 /* Tells the callee that nobody waits any more. */
@@ -597,6 +613,24 @@ static void abandon(struct model *model, struct model_call *call, unsigned group
     player_expect(&model->players[call->callee], group,
                   json_pack("{s:s, s:s, s:I, s:s}", "sender", name_of(model, call->caller), "type",
                             "cancel", "id", (json_int_t)call->id, "reason", reason));
+}
+
+/* A message with more fds than it may have. An answer, or an item, is lost with them, and
+ * its call ends. */
+static void take_too_many_fds(struct model *model, const struct message *message)
+{
+    enum message_type type = message->envelope.type;
+    bool item = message->envelope.more;
+    struct model_call *call =
+        type == MESSAGE_REPLY || type == MESSAGE_ERROR ? find_answered(model, message) : NULL;
+
+    expect_refusal(model, message, WIRE_LIMIT_EXCEEDED);
+    if (!call || (item && !call->more))
+        return;
+    call->live = false;
+    if (item)
+        abandon(model, call, 0, "limit");
+    expect_error(model, call->caller, 0, call->id, WIRE_LIMIT_EXCEEDED);
 }
 
 static void take_cancel(struct model *model, const struct message *message)
@@ -696,7 +730,7 @@ void model_line(struct model *model, unsigned k, struct span line, const struct 
         expect_complaint(model, k, WIRE_FD_MISMATCH, &message.envelope);
         model->players[k].ending = true;
     } else if (fds->count > model->limits.fds_per_message) {
-        expect_refusal(model, &message, WIRE_LIMIT_EXCEEDED);
+        take_too_many_fds(model, &message);
     } else {
         take_message(model, &message);
     }

@@ -50,7 +50,9 @@ struct model_call {
     unsigned caller;
     unsigned callee;
     uint64_t id;
-    uint64_t at; /* the deadline; 0: none */
+    uint64_t timeout; /* milliseconds; 0: none */
+    uint64_t at;      /* the deadline; 0: none */
+    bool more;
 };
 
 struct model {

@@ -262,11 +262,10 @@ static inline void expect_answer(struct answer *answer, const char *expected)
     answer->message = bus_message_unref(answer->message);
 }
 
-/* Opens a channel while the service runs in this process: a raw client does it. */
-static inline int open_raw(struct service *service, struct client *client, uint64_t id)
+/* Calls OpenChannel while the service runs in this process; the answer has come then. */
+static inline void call_open(struct service *service, struct client *client, uint64_t id)
 {
     uint64_t end = process_now() + 5000;
-    int fd;
 
     client_send(client, "{'type':'call','id':%u,'to':'" NAME "','method':'OpenChannel','body':{}}",
                 (unsigned)id);
@@ -276,6 +275,14 @@ static inline int open_raw(struct service *service, struct client *client, uint6
         poll(NULL, 0, 1);
         client_read_available(client);
     }
+}
+
+/* Opens a channel by hand. */
+static inline int open_raw(struct service *service, struct client *client, uint64_t id)
+{
+    int fd;
+
+    call_open(service, client, id);
     client_expect_fds(client, &fd, 1,
                       "{'sender':'%s','type':'reply','to':'%s','id':%u,'body':"
                       "{'message_bytes':1048576,'fds_per_message':64}}",

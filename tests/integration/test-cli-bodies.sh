@@ -122,4 +122,15 @@ run "$BUSCTL" call org.test.Flood Flood --timeout 20
 check 1 "output larger than the bus takes: status 1"
 err_has 'larger than the bus takes' "output larger than the bus takes: said so"
 
+background lines "$BUSCTL" serve --more org.test.Lines Lines -- \
+    sh -c 'echo 1; yes | tr -d "\n" | head -c 3000000; echo; sleep 100'
+lines=$LAST
+served org.test.Lines || not_ok "org.test.Lines is served"
+run "$BUSCTL" call --more org.test.Lines Lines --timeout 20
+check 1 "a line larger than the bus takes: status 1"
+out 1 "a line larger than the bus takes: what came before that is printed"
+err_has 'a line that is larger than the bus takes' "a line larger than the bus takes: said so"
+childless() { ! children_of "$1" >/dev/null; }
+verify "a line larger than the bus takes ends its command" until_true childless "$lines"
+
 finish

@@ -4,9 +4,9 @@
 #
 #     main > broker* > listener > dispatch > {driver* revoke stream}
 #     > {announce answer} > deliver > {access patience} > hub > peer > connection > outq
-#     > config > rules > policy > {names topics calls monitor} > {args documents quota trie}
-#     > {limits backlog deadlines chunk closer credentials document endpoint privileges
-#     sandbox watch fatal}
+#     > config > rules > policy > {names topics calls monitor}
+#     > {args documents quota trie} > {limits backlog deadlines chunk closer credentials
+#     document endpoint privileges sandbox watch fatal}
 #     > wire > base
 #
 # for the library libbus/*.c > wire > base. Tools and examples see the public

@@ -538,24 +538,15 @@ static void test_next_other(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_client_lines),
-        cmocka_unit_test(test_broker_lines),
-        cmocka_unit_test(test_forwarding),
-        cmocka_unit_test(test_prefixes),
-        cmocka_unit_test(test_call_values),
-        cmocka_unit_test(test_no_reply),
-        cmocka_unit_test(test_event_values),
-        cmocka_unit_test(test_answer_values),
-        cmocka_unit_test(test_about),
-        cmocka_unit_test(test_every_order),
-        cmocka_unit_test(test_escaped_keys),
-        cmocka_unit_test(test_every_key_twice),
-        cmocka_unit_test(test_near_keys),
-        cmocka_unit_test(test_type_names),
-        cmocka_unit_test(test_mutations),
-        cmocka_unit_test(test_next),
-        cmocka_unit_test(test_next_long),
-        cmocka_unit_test(test_next_other),
+        cmocka_unit_test(test_client_lines), cmocka_unit_test(test_broker_lines),
+        cmocka_unit_test(test_forwarding),   cmocka_unit_test(test_prefixes),
+        cmocka_unit_test(test_call_values),  cmocka_unit_test(test_no_reply),
+        cmocka_unit_test(test_event_values), cmocka_unit_test(test_answer_values),
+        cmocka_unit_test(test_about),        cmocka_unit_test(test_every_order),
+        cmocka_unit_test(test_escaped_keys), cmocka_unit_test(test_every_key_twice),
+        cmocka_unit_test(test_near_keys),    cmocka_unit_test(test_type_names),
+        cmocka_unit_test(test_mutations),    cmocka_unit_test(test_next),
+        cmocka_unit_test(test_next_long),    cmocka_unit_test(test_next_other),
     };
 
     return cmocka_run_group_tests_name("envelope", tests, NULL, NULL);

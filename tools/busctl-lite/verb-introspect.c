@@ -67,6 +67,8 @@ static int print_readable(const struct cli *cli, const char *name, const json_t 
         fputs("  ", stdout);
         print_styled(cli, STYLE_TOPIC, method_name, text[0] ? width + 2 : 0);
         print_styled(cli, STYLE_DIM, text, 0);
+        if (json_is_true(json_object_get(method, "more")))
+            print_styled(cli, STYLE_DIM, " (several replies)", 0);
         fputc('\n', stdout);
         r = r ? r : print_arguments(cli, json_object_get(method, "arguments"), width + 4);
     }

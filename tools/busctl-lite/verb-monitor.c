@@ -67,7 +67,7 @@ static const char *describe_subject(const json_t *message)
         if (string_at(message, keys[i])[0])
             return string_at(message, keys[i]);
     }
-    return "";
+    return json_is_true(json_object_get(message, "more")) ? "more" : "";
 }
 
 /* What comes last on the line, in the columns that are left. */
