@@ -83,13 +83,9 @@ void call_abandon(struct bus_message *call)
     call_answer(call, &answer, NULL);
 }
 
-void call_cancel(struct bus *bus, const struct bus_message *cancel)
+/* The call's caller waits no more. */
+static void end_call(struct bus_message *found)
 {
-    struct bus_message *found = call_find(bus, cancel->envelope.sender, cancel->envelope.id);
-
-    /* It may have been answered while the cancel was on its way. */
-    if (!found)
-        return;
     call_untrack(found);
     found->cancelled = true;
     if (!found->cancel_handler)
@@ -97,6 +93,21 @@ void call_cancel(struct bus *bus, const struct bus_message *cancel)
     bus_message_ref(found);
     found->cancel_handler(found, found->cancel_userdata);
     bus_message_unref(found);
+}
+
+void call_cancel(struct bus *bus, const struct bus_message *cancel)
+{
+    struct bus_message *found = call_find(bus, cancel->envelope.sender, cancel->envelope.id);
+
+    /* It may have been answered while the cancel was on its way. */
+    if (found)
+        end_call(found);
+}
+
+void calls_cancel_all(struct bus *bus)
+{
+    while (client_is_live(bus) && bus->calls.count > 0)
+        end_call(CONTAINER_OF(hash_walk(&bus->calls, NULL), struct bus_message, node));
 }
 
 int bus_reply_text(struct bus_message *call, const char *text, size_t size)

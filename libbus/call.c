@@ -95,10 +95,13 @@ int client_call(struct bus *bus, struct outgoing *call, uint64_t timeout, struct
         return bus_error_set_errno(error, r, "out of memory");
     call->id = waiting.pending.id;
 
-    uint64_t deadline = pending_deadline(timeout);
+    uint64_t deadline = pending_deadline(bus, timeout);
     client_enter(bus);
     r = exchange(bus, call, &waiting, deadline, error);
     pending_remove(bus, &waiting.pending);
+    /* There is no bus on a channel to tell the callee. */
+    if (r == -ETIMEDOUT && bus->channel)
+        call_send_cancel(bus, call->to, call->id);
     client_leave(bus);
     if (r == 0)
         r = bus_message_get_error(waiting.answer, error);
@@ -157,6 +160,8 @@ int client_check_draft(const struct bus_message *message, enum message_type type
                                    type == MESSAGE_CALL ? "a call" : "an event");
     if (message->draft->sent)
         return bus_error_set_errno(error, -EALREADY, "the message has been sent already");
+    if (message->draft->memory.fd >= 0)
+        return bus_error_set_errno(error, -EBUSY, "the message's body is not sealed yet");
     return 0;
 }
 
@@ -238,7 +243,7 @@ int client_call_async(struct bus *bus, struct outgoing *outgoing, uint64_t timeo
         memcpy(call->to, outgoing->to.data, outgoing->to.size);
 
     client_enter(bus);
-    r = pending_add(bus, &call->pending, pending_patience(timeout));
+    r = pending_add(bus, &call->pending, pending_patience(bus, timeout));
     outgoing->id = call->pending.id;
     if (r == 0)
         r = client_send(bus, outgoing, NULL);

@@ -6,7 +6,10 @@
  * The bus says when a caller is behind (bus.flow). What has been written by then is on
  * its way all the same, so there must never be much of that: an item is refused while
  * ITEMS_WAITING_MAX bytes of output wait, and when ITEMS_TURN_MAX bytes of items have been
- * sent since the socket was looked at last. Whose item was refused is told when to go on.
+ * sent since the socket was looked at last. Of items with fds (big bodies among them) the
+ * bus holds only so many and ends the call that has more: behind each there goes a Ping,
+ * and before its answer, which comes after what the bus says of the caller, no other item.
+ * Whose item was refused is told when to go on.
  */
 #include <errno.h>
 
@@ -19,7 +22,7 @@
 
 static bool is_full(const struct bus *bus)
 {
-    return bus->output.blocked && output_size(&bus->output) > ITEMS_WAITING_MAX;
+    return bus->output.blocked && output_weight(&bus->output) > ITEMS_WAITING_MAX;
 }
 
 /* The item is refused: its service is to hear when it may go on. */
@@ -31,9 +34,44 @@ static int refuse(struct bus_message *call, struct bus_error *error, const char 
     return bus_error_set_errno(error, -EAGAIN, "%s", reason);
 }
 
+static bool ping_answered(struct pending *pending, struct bus_message *answer)
+{
+    pending_remove(answer->bus, pending);
+    return true;
+}
+
+/* The connection is lost. */
+static void ping_lost(struct pending *pending, struct bus_message *answer)
+{
+}
+
+static bool awaits_ping(const struct bus *bus)
+{
+    return !list_is_empty(&bus->item_ping.link);
+}
+
+/* On a channel the other side's socket is all there is. */
+static void ping(struct bus *bus)
+{
+    struct outgoing call = {
+        .type = MESSAGE_CALL,
+        .to = SPAN("bus"),
+        .method = SPAN("Ping"),
+        .own = true,
+    };
+
+    bus->item_ping.intake = ping_answered;
+    bus->item_ping.answered = ping_lost;
+    if (bus->channel || awaits_ping(bus) || pending_add(bus, &bus->item_ping, 0) < 0)
+        return;
+    call.id = bus->item_ping.id;
+    if (client_send(bus, &call, NULL) < 0)
+        pending_remove(bus, &bus->item_ping);
+}
+
 static uint64_t sent(const struct bus *bus)
 {
-    return bus->output.position + output_size(&bus->output);
+    return bus->output.position + output_size(&bus->output) + bus->output.bodies_ever;
 }
 
 int call_send_item(struct bus_message *call, struct outgoing *item, struct bus_error *error)
@@ -50,10 +88,12 @@ int call_send_item(struct bus_message *call, struct outgoing *item, struct bus_e
         return bus_error_set_errno(error, -ECANCELED, "the call has been cancelled");
     if (call->behind)
         return refuse(call, error, "the caller does not read as fast");
-    if (client_can_send(bus) && (is_full(bus) || bus->streamed >= ITEMS_TURN_MAX))
+    if (client_can_send(bus) &&
+        (is_full(bus) || bus->streamed >= ITEMS_TURN_MAX || awaits_ping(bus)))
         return refuse(call, error, "the bus is to be heard first");
 
     uint64_t before = sent(bus);
+    uint64_t bodies = bus->output.bodies_ever;
     item->to = call->envelope.sender;
     item->id = call->envelope.id;
     item->more = true;
@@ -62,6 +102,8 @@ int call_send_item(struct bus_message *call, struct outgoing *item, struct bus_e
         refuse(call, NULL, "");
     else if (r == 0)
         bus->streamed += (size_t)(sent(bus) - before);
+    if (r == 0 && (item->fd_count > 0 || bus->output.bodies_ever > bodies))
+        ping(bus);
     return r;
 }
 
@@ -87,7 +129,7 @@ void items_take_flow(struct bus *bus, struct bus_message *event)
 
 bool items_may_go_on(const struct bus *bus)
 {
-    return !list_is_empty(&bus->starved) && !is_full(bus);
+    return !list_is_empty(&bus->starved) && !is_full(bus) && !awaits_ping(bus);
 }
 
 bool items_go_on(struct bus *bus)

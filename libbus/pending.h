@@ -25,6 +25,7 @@ struct bus_message;
 struct pending {
     struct hash_node node;
     struct list link; /* bus->pending, in the order of the calls; must be initialised */
+    struct bus *bus;  /* the connection that it is in the table of */
     struct timer timer;
     uint64_t id;
     uint64_t patience; /* milliseconds from one reply to the next; 0: for ever … */
@@ -55,7 +56,7 @@ void pending_take_item(struct pending *pending, struct bus_message *item);
 
 /* Its time is up, by the timer. True if there has been an item since: then it has time
  * again. */
-bool pending_put_off(struct bus *bus, struct pending *pending, uint64_t now);
+bool pending_put_off(struct pending *pending, uint64_t now);
 
 /* Takes it out and hands it an answer. */
 void pending_answer(struct bus *bus, struct pending *pending, struct bus_message *answer);
@@ -64,10 +65,10 @@ void pending_answer(struct bus *bus, struct pending *pending, struct bus_message
 void pending_fail(struct bus *bus, struct pending *pending, const char *name, const char *message);
 
 /* After how long the client gives up: the bus answers after `timeout` (as the functions
- * of bus.h have it), and has a second for that. 0: never. */
-uint64_t pending_patience(uint64_t timeout);
+ * of bus.h have it), and has a second for that; on a channel nobody else does. 0: never. */
+uint64_t pending_patience(const struct bus *bus, uint64_t timeout);
 
 /* The same as a time on the monotonic clock. UINT64_MAX: never. */
-uint64_t pending_deadline(uint64_t timeout);
+uint64_t pending_deadline(const struct bus *bus, uint64_t timeout);
 
 #endif

@@ -29,13 +29,17 @@ struct service {
     struct hash rows; /* struct method_row by name */
     struct method_row *row;
     const char *description;
+    unsigned channels_max; /* direct channels that it takes; 0: none */
+    unsigned channel_count;
+    unsigned channels_opening;
+    bus_handler channel_opened;
 };
 
 /* Gives a call to its service. */
 void service_dispatch(struct bus *bus, struct bus_message *call);
 
 /* What every service answers; `service` may be NULL. */
-int service_answer_standard(const struct service *service, struct bus_message *call);
+int service_answer_standard(struct service *service, struct bus_message *call);
 
 /* Whether anybody waits for the answer of this call. */
 bool call_is_wanted(const struct bus_message *call);
@@ -63,6 +67,9 @@ bool items_go_on(struct bus *bus);
 
 /* For a call whose last reference is about to go. */
 void call_abandon(struct bus_message *call);
+
+/* The caller, that of all calls of the connection, has gone. */
+void calls_cancel_all(struct bus *bus);
 
 /* A cancel that has come in. */
 void call_cancel(struct bus *bus, const struct bus_message *cancel);

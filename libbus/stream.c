@@ -178,7 +178,7 @@ int bus_stream_open(struct bus_message *call, struct bus_stream **ret_stream,
         return bus_error_set_errno(error, r, "out of memory");
     outgoing.id = stream->pending.id;
     client_enter(call->bus);
-    r = call_send(call->bus, &outgoing, pending_deadline(stream->timeout), error);
+    r = call_send(call->bus, &outgoing, pending_deadline(call->bus, stream->timeout), error);
     r = call_explain(call->bus, &outgoing, r, error);
     if (r < 0) {
         pending_remove(call->bus, &stream->pending);
@@ -197,7 +197,7 @@ static void wait_for_news(struct bus_stream *stream)
 
     client_enter(bus);
     stream->news = false;
-    int r = client_wait(bus, &stream->news, pending_deadline(stream->timeout));
+    int r = client_wait(bus, &stream->news, pending_deadline(bus, stream->timeout));
     if (r == -ETIMEDOUT) {
         cancel(stream);
         give_up(stream, r, "no reply from %s came before the deadline", stream->to);

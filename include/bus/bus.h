@@ -8,7 +8,7 @@
  *     bus_close(bus);
  *
  * The page reads top to bottom: errors, types, callbacks, connecting, the event
- * loop, messages, publish and subscribe, calls, services, names, file
+ * loop, messages, publish and subscribe, calls, services, names, direct channels, file
  * descriptors.
  *
  * Conventions. Functions that can fail return 0 (or something useful above it)
@@ -26,6 +26,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -238,7 +239,7 @@ BUS_PUBLIC int bus_flush(struct bus *bus, uint64_t timeout_ms);
  * more than the limit waits. */
 BUS_PUBLIC void bus_set_output_limit(struct bus *bus, size_t bytes);
 
-/* Bytes not yet written. */
+/* Bytes not yet written, big bodies included. */
 BUS_PUBLIC size_t bus_output_size(const struct bus *bus);
 
 /* Called from bus_process() when, after an -EAGAIN, half of the limit is free
@@ -266,6 +267,33 @@ BUS_PUBLIC int bus_message_set_body_text(struct bus_message *message, const char
                                          size_t size);
 BUS_PUBLIC int bus_message_set_body(struct bus_message *message, const json_t *body);
 BUS_PUBLIC int bus_message_take_body(struct bus_message *message, json_t *body);
+
+/* Big bodies. A body of more than `bytes` (default 256 KiB; 0: every one; UINT64_MAX:
+ * none) does not go in the message's line but as a memfd, sealed so that nobody can
+ * change it any more. The bus passes it on unseen, to any number of receivers, at no
+ * more cost than an empty message, and message_bytes does not hold for it. All functions
+ * that take a body do so by themselves, and those that give one back read it; nobody
+ * sees that fd among those of the message. Where the bus takes no fd more with a message
+ * (fds_per_message), the body goes in the line whatever its size (-EMSGSIZE if it is too
+ * long); bodies for the bus itself and last values (bus_message_set_retain()) always do. The memory
+ * is accounted to the process that writes it. */
+BUS_PUBLIC void bus_set_memfd_threshold(struct bus *bus, uint64_t bytes);
+
+/* A big body without a copy: `size` bytes of shared memory, to be filled with JSON text
+ * at *ret_memory; then bus_message_seal_body() takes the first `size` of them (all of
+ * which must have been written; at most as many as were mapped) as the body, from when
+ * on *ret_memory is no more. A message in between cannot be sent (-EBUSY). libbus does not
+ * look at the text: see bus_message_body_text() for what that means to receivers.
+ *
+ * -EINVAL: not a message being built, no bytes or too many; or -errno of memfd_create(2),
+ * fallocate(2) and mmap(2), for want of memory or fds. */
+BUS_PUBLIC int bus_message_map_body(struct bus_message *message, size_t size, void **ret_memory);
+BUS_PUBLIC int bus_message_seal_body(struct bus_message *message, size_t size);
+
+/* The same with a memfd that the program has made, or that came with a message (see
+ * bus_message_body_fd()); borrowed. It must have the seals F_SEAL_SEAL, F_SEAL_SHRINK,
+ * F_SEAL_GROW and F_SEAL_WRITE (-EPERM), and at least one byte and no holes (-EINVAL). */
+BUS_PUBLIC int bus_message_set_body_fd(struct bus_message *message, int fd);
 
 /* Calls: the object within the service; the deadline in milliseconds
  * (BUS_TIMEOUT_NEVER: none). Both return -EINVAL for another type of message. */
@@ -359,13 +387,28 @@ BUS_PUBLIC bool bus_message_has_more(const struct bus_message *message);
 BUS_PUBLIC bool bus_message_wants_more(const struct bus_message *message);
 
 /* The body as JSON text, *ret_size bytes, not NUL-terminated; "null" if there is
- * none. Never parses. Borrowed, alive as long as the message. */
+ * none. Never parses. Borrowed, alive as long as the message.
+ *
+ * A body in the message's line has been checked by the bus. A big one (see
+ * bus_set_memfd_threshold()) has been looked at by nobody: it can be read to its end and
+ * will never change, but whether it is JSON is for the receiver to find out, by
+ * bus_message_body(), bus_message_unpack() or bus_check_json(), which all take their time
+ * with its size. It is mapped at the first use: NULL and 0 if there is no memory for
+ * that. (A message whose body is no sealed memfd, or lacks some of its pages, is not
+ * handed out: a call is answered with bus.InvalidArguments, an answer becomes the error
+ * bus.InvalidMessage, an event goes to the error handler as such.) */
 BUS_PUBLIC const char *bus_message_body_text(struct bus_message *message, size_t *ret_size);
 
 /* The body as a tree, parsed at the first use. Borrowed, alive as long as the
- * message; json_incref() to keep it. NULL: out of memory, or a body that jansson
- * cannot hold (an integer beyond 64 bits, a NUL in a string). */
+ * message; json_incref() to keep it. NULL: out of memory, a body that jansson
+ * cannot hold (an integer beyond 64 bits, a NUL in a string), or a big one that is not
+ * JSON. */
 BUS_PUBLIC json_t *bus_message_body(struct bus_message *message);
+
+/* The sealed memfd that a big body lies in, for bus_message_set_body_fd() or to be mapped
+ * by other means; borrowed, the message's. -ENODATA: the body is in the line, or there is
+ * none, or the message has been sent. */
+BUS_PUBLIC int bus_message_body_fd(const struct bus_message *message);
 
 /* Unpacks the body as json_unpack() does, with its format characters. 0 or -EINVAL
  * with *error (may be NULL) filled. */
@@ -655,6 +698,8 @@ BUS_PUBLIC int bus_serve(struct bus *bus, const char *name, const struct bus_met
  * may be added. */
 struct bus_service_options {
     unsigned name_flags; /* enum bus_name_flags, for the request of the name */
+    unsigned channels; /* direct channels that it takes at once, see bus_channel_open(); 0: none */
+    bus_handler channel_opened; /* one has been opened, the bus_handler's `bus`; or NULL */
 };
 
 /* Serves, with more to say; `options` (NULL: the defaults) is borrowed. Otherwise as
@@ -731,6 +776,70 @@ BUS_PUBLIC int bus_release_name(struct bus *bus, const char *name, struct bus_er
 BUS_PUBLIC int bus_watch_name(struct bus *bus, const char *name, bus_name_handler handler,
                               void *userdata, struct bus_slot **ret_slot, struct bus_error *error);
 
+/* Who somebody on the bus is, by the kernel's word from when it connected. */
+struct bus_credentials {
+    pid_t pid; /* 0: in a pid namespace that the bus does not see */
+    uid_t uid;
+    gid_t gid;
+    int pidfd; /* of that very process, whoever has its pid later; -1: the kernel has none */
+};
+
+/* Asks the bus, and waits. `name` is a unique or a well-known one. *ret_credentials is
+ * filled on success, its pidfd the caller's to close. -ENXIO: there is nobody of that name
+ * (any more: a unique name is never used again). */
+BUS_PUBLIC int bus_get_credentials(struct bus *bus, const char *name,
+                                   struct bus_credentials *ret_credentials,
+                                   struct bus_error *error);
+
+/* --------------------------------------------------- direct channels */
+
+/* Opens a direct channel to the service `name`: a socket straight to its process, so that
+ * calls take half as many hops. 1: *ret_channel is a `struct bus` of its own, with the
+ * whole interface, to be processed like one (bus_get_fd(), bus_process(), …); 0: the service
+ * offers none, has no more, or the policy allows no call of OpenChannel to it: then
+ * *ret_channel is `bus` itself once more, and *error (may be NULL) says why. Either way
+ * bus_call(*ret_channel, name, …) does what is wanted, and bus_unref() or bus_close() ends
+ * it. Waits, at most `timeout_ms`, for the service. Errors as for a call, -EINVAL if `bus`
+ * is a channel.
+ *
+ * What is different on a channel:
+ * - The bus checks its policy once, as for a call of the service's method OpenChannel:
+ *   whoever may call that may call everything of the service, for as long as the channel
+ *   stands. A rule that forbids any method of the service forbids OpenChannel too, if no
+ *   rule before it allows just that.
+ * - Monitors do not see what passes.
+ * - Calls can be made to `name` only, and from the service to bus_channel_peer(), by its
+ *   methods without a name (bus_serve() with NULL); what else there is, the bus and its
+ *   names included, is -ENXIO. Deadlines and cancelling are as ever.
+ * - Events go to the other side alone, to those of its subscriptions to its end of the
+ *   channel that match; bus_subscribe() asks nobody and is at once. What the service
+ *   publishes on the bus does not come by the channel.
+ * - Nobody checks the other side's messages but this library. One that sends what is no
+ *   message, or breaks a limit, loses the channel; bus_disconnect_error() says why.
+ * - It ends with either side, and with the service's slot; calls that wait end with
+ *   bus.Disconnected, the calls that have come are cancelled. */
+BUS_PUBLIC int bus_channel_open(struct bus *bus, const char *name, uint64_t timeout_ms,
+                                struct bus **ret_channel, struct bus_error *error);
+
+/* As bus_service_options.channels: enough for most. */
+#define BUS_CHANNELS_DEFAULT 64
+
+/* The service's side. With bus_service_options.channels it takes so many channels at once,
+ * and answers their calls like any other, from the bus_process() of the connection that it
+ * serves on; each gets its turn. bus_message_bus() of such a call is the channel; publish
+ * on it to send events to this client alone. `channel_opened` is told of each new one, with
+ * the service's userdata: to subscribe to what comes on it, or to set its handlers. The
+ * channel is borrowed: bus_ref() keeps it, bus_close(bus_ref(channel)) ends it. For its
+ * part of the loop (bus_get_fd(), bus_process(), bus_wait(), bus_run()) stands that of the
+ * connection. */
+
+/* The unique name on the bus of who is at the other end; NULL if `bus` is no channel.
+ * Borrowed, as long as the channel. */
+BUS_PUBLIC const char *bus_channel_peer(const struct bus *bus);
+
+/* Who that is; NULL if `bus` is no channel. Borrowed, its pidfd too. */
+BUS_PUBLIC const struct bus_credentials *bus_channel_credentials(const struct bus *bus);
+
 /* --------------------------------------------------- file descriptors */
 
 /* Adds a file descriptor to a message being built: takes it over (closed on failure
@@ -738,7 +847,7 @@ BUS_PUBLIC int bus_watch_name(struct bus *bus, const char *name, bus_name_handle
 BUS_PUBLIC int bus_message_push_fd(struct bus_message *message, int fd);
 BUS_PUBLIC int bus_message_push_dup_fd(struct bus_message *message, int fd);
 
-/* How many a message has. */
+/* How many a message has, without that of a big body. */
 BUS_PUBLIC unsigned bus_message_fd_count(const struct bus_message *message);
 
 /* The file descriptor at `index`: borrowed (it stays the message's and is closed

@@ -87,6 +87,8 @@ static void test_items(void **state)
     fixture_expect(&f, "{\"type\":\"reply\",\"to\":\":7\",\"id\":5,\"more\":true,\"body\":2}");
     fixture_expect(&f, "{\"type\":\"reply\",\"to\":\":7\",\"id\":5,\"more\":true,\"fds\":1}");
     close(fixture_take_fd(&f));
+    /* Before the answer to this no other item goes. */
+    fixture_expect(&f, "{\"type\":\"call\",\"to\":\"bus\",\"id\":1,\"method\":\"Ping\"}");
     fixture_expect(&f, "{\"type\":\"reply\",\"to\":\":7\",\"id\":5,\"body\":3}");
     fixture_expect_nothing(&f);
     fixture_end(&f);

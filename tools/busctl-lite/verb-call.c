@@ -151,8 +151,9 @@ static int call_once(const struct request *request, const struct cli *cli,
     r = bus_call_message(call, &error, &reply);
     if (r < 0)
         return report_error(cli, request->name, &error, r);
-    body = bus_message_body_text(reply, &size);
-    r = print_json_text(cli, body, size);
+    r = body_of_message(reply, "the body of the reply", &body, &size);
+    if (!r)
+        r = print_json_text(cli, body, size);
     return r ? r : handle_fds(request, cli, reply);
 }
 
@@ -188,11 +189,10 @@ static void on_reply(struct bus_message *reply, void *userdata)
         loop_end(&iteration->loop, report_error(cli, iteration->request->name, &error, r));
         return;
     }
-    body = bus_message_body_text(reply, &size);
+    r = body_of_message(reply, "the body of a reply", &body, &size);
     /* That there is nothing more to say is seldom something. */
-    r = bus_message_has_more(reply) || size != 4 || memcmp(body, "null", 4) != 0
-            ? print_line(cli, body, size)
-            : STATUS_OK;
+    if (!r && (bus_message_has_more(reply) || size != 4 || memcmp(body, "null", 4) != 0))
+        r = print_line(cli, body, size);
     if (!r)
         r = handle_fds(iteration->request, cli, reply);
     if (r || !bus_message_has_more(reply))

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tools/busctl-lite/body.h"
 #include "tools/busctl-lite/command.h"
 #include "tools/busctl-lite/members.h"
 #include "tools/busctl-lite/names.h"
@@ -95,8 +96,8 @@ static int run(struct cli *cli, const struct arguments *arguments)
         return report_error(cli, name, &error, r);
     if (cli->output == OUTPUT_READABLE && json_is_object(bus_message_body(reply)))
         return print_readable(cli, name, bus_message_body(reply));
-    text = bus_message_body_text(reply, &size);
-    return print_json_text(cli, text, size);
+    r = body_of_message(reply, "the body of the reply", &text, &size);
+    return r ? r : print_json_text(cli, text, size);
 }
 
 const struct command command_introspect = {

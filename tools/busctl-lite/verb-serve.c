@@ -8,6 +8,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "tools/busctl-lite/body.h"
 #include "tools/busctl-lite/command.h"
 #include "tools/busctl-lite/job.h"
 #include "tools/busctl-lite/loop.h"
@@ -97,10 +98,16 @@ static void finish_jobs(struct server *server)
 static int on_call(struct bus_message *call, void *userdata)
 {
     struct server *server = userdata;
+    const char *fault;
     struct job *job;
+    size_t offset;
 
     if (server->waiting.count >= WAITING_MAX)
         return bus_reply_error(call, "org.busd.Busy", "%d calls are waiting already", WAITING_MAX);
+    fault = body_fault(call, &offset);
+    if (fault)
+        return bus_reply_error(call, BUS_ERROR_INVALID_ARGUMENTS,
+                               "the body is not valid JSON: %s (at byte %zu)", fault, offset);
     job = job_new(call, server->more);
     if (!job)
         return -ENOMEM;
