@@ -163,6 +163,7 @@ static void test_refused_events(struct session *session)
         receiver(session, i);
         client_send_fds(m, fd, PER_CALL, "{'type':'event','topic':'f','to':'$S%u','fds':16}", i);
         client_ask(m, "Ping", "{}", "{}");
+        session_expect_fds(session, 3 + i + 1);
     }
     client_send_fds(m, fd, PER_CALL, "{'type':'event','topic':'t','fds':16}");
     client_expect(d, "{'sender':'bus','type':'event','topic':'bus.overflow','body':{'lost':1,"
