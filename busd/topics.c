@@ -99,8 +99,7 @@ static struct subscription *subscription_new(struct subscriber *subscriber, stru
 
     if (!subscription)
         return NULL;
-    *subscription = (struct subscription){
-        .subscriber = subscriber, .id = subscriber->next_id, .overflow = OVERFLOW_DROP};
+    *subscription = (struct subscription){.subscriber = subscriber, .id = subscriber->next_id};
     memcpy(subscription->text, pattern.data, pattern.size);
     if (sender.size > 0)
         memcpy(subscription->text + pattern.size, sender.data, sender.size);

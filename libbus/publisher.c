@@ -25,6 +25,7 @@ struct bus_publisher {
     unsigned window;
     unsigned every; /* how many events a receipt stands for */
     bool choked;    /* one was refused for want of room */
+    bool told;      /* the handler knows of the first failure */
     bus_publisher_handler handler;
     void *userdata;
     uint64_t sent;      /* events … */
@@ -37,7 +38,8 @@ struct bus_publisher {
     struct list open;   /* struct question.by_state, in order */
     struct list unused; /* the same */
     struct bus_receipt totals;
-    int result; /* the first failure: 0 or -errno … */
+    uint64_t fewest; /* for whom an event was queued */
+    int result;      /* the first failure: 0 or -errno … */
     struct bus_error error;
     size_t topic_size;
     char topic[GRAMMAR_NAME_MAX];
@@ -70,6 +72,7 @@ int bus_publisher_new(struct bus *bus, unsigned window, unsigned flags,
     list_append(&bus->publishers, &publisher->link);
     publisher->window = window > 0 ? window : exact ? WINDOW_EXACT : WINDOW;
     publisher->every = exact ? 1 : MAX(publisher->window / 4, 1u);
+    publisher->fewest = UINT64_MAX;
     list_init(&publisher->all);
     list_init(&publisher->open);
     list_init(&publisher->unused);
@@ -139,6 +142,7 @@ static void count(struct bus_publisher *publisher, struct bus_message *answer)
     publisher->totals.matched += receipt.matched;
     publisher->totals.queued += receipt.queued;
     publisher->totals.dropped += receipt.dropped;
+    publisher->fewest = MIN(publisher->fewest, receipt.queued);
 }
 
 /* It can be used again, once its answer is in nobody's hands. */
@@ -172,7 +176,9 @@ static void take_answer(struct question *question, struct bus_message *answer)
 static bool on_intake(struct pending *pending, struct bus_message *answer)
 {
     struct question *question = CONTAINER_OF(pending, struct question, pending);
-    bool calls = question->publisher->choked && question->publisher->handler;
+    struct bus_publisher *publisher = question->publisher;
+    bool refused = bus_message_type(answer) == BUS_MESSAGE_ERROR;
+    bool calls = publisher->handler && (publisher->choked || (refused && !publisher->told));
 
     if (!calls)
         pending_remove(answer->bus, pending);
@@ -183,10 +189,14 @@ static bool on_intake(struct pending *pending, struct bus_message *answer)
 /* Whether the handler has been called; it may have freed the publisher. */
 static bool tell_if_ready(struct bus_publisher *publisher)
 {
-    if (!publisher->choked || !publisher->handler || !client_is_live(publisher->bus) ||
-        !(is_half_free(publisher) || publisher->result < 0))
+    bool failed = publisher->result < 0;
+    bool ready = publisher->choked && (failed || is_half_free(publisher));
+
+    if (!publisher->handler || !client_is_live(publisher->bus) ||
+        !(ready || (failed && !publisher->told)))
         return false;
     publisher->choked = false;
+    publisher->told = failed;
     publisher->handler(publisher, publisher->userdata);
     return true;
 }
@@ -412,6 +422,11 @@ int bus_publisher_finish(struct bus_publisher *publisher, uint64_t timeout_ms,
     if (error)
         *error = publisher->error;
     return publisher->result;
+}
+
+uint64_t bus_publisher_get_fewest(const struct bus_publisher *publisher)
+{
+    return publisher->fewest;
 }
 
 void bus_publisher_get_receipt(const struct bus_publisher *publisher,

@@ -446,6 +446,10 @@ BUS_PUBLIC int bus_publisher_finish(struct bus_publisher *publisher, uint64_t ti
 BUS_PUBLIC void bus_publisher_get_receipt(const struct bus_publisher *publisher,
                                           struct bus_receipt *ret_receipt);
 
+/* By those receipts, for how many connections an event was queued at the least; UINT64_MAX:
+ * none has come. */
+BUS_PUBLIC uint64_t bus_publisher_get_fewest(const struct bus_publisher *publisher);
+
 /* Subscribes to a pattern: a topic in which `*` stands for one segment and a final
  * `#` for any number of them. `sender` (NULL: anybody) is a unique name, or a
  * well-known one: then whoever owns it when an event passes. Returns when the bus

@@ -103,6 +103,24 @@ static void do_events(struct cast *cast)
     step(cast->world, cast->bystander);
 }
 
+static void do_values(struct cast *cast)
+{
+    actor_call(cast->client, "bus", "Subscribe", ",'body':{'topic':'bus.subscribers.v.a'}");
+    actor_send(cast->second, "{'type':'event','topic':'v.a','retain':'connection','body':1}");
+    actor_send(cast->second, "{'type':'event','topic':'v.b','retain':'bus','body':2}");
+    actor_send(cast->second, "{'type':'event','topic':'v.c','retain':'disk','ttl':5,'body':3}");
+    step(cast->world, cast->bystander);
+    actor_call(cast->client, "bus", "Subscribe", ",'body':{'topic':'v.#'}");
+    actor_call(cast->client, "bus", "Retained", ",'body':{'topic':'#'}");
+    step(cast->world, cast->bystander);
+    actor_send(cast->second, "{'type':'event','topic':'v.b','retain':'bus','body':'new'}");
+    actor_send(cast->service, "{'type':'event','topic':'v.a','retain':'connection','body':4}");
+    actor_send(cast->service, "{'type':'event','topic':'v.d','retain':'bus','body':5}");
+    actor_send(cast->service, "{'type':'event','topic':'v.d','retain':'bus'}");
+    actor_call(cast->client, "bus", "Subscribe", ",'body':{'topic':'v.*','retained':'only'}");
+    step(cast->world, cast->bystander);
+}
+
 static void do_fds(struct cast *cast)
 {
     /* One with fds, by hand, and one that is answered with some. */
@@ -205,6 +223,34 @@ static void do_overflow(struct cast *cast)
     step(cast->world, cast->bystander);
 }
 
+/* Receipts that wait for one who does not read, and events that give way to newer ones. */
+static void do_receipts(struct cast *cast)
+{
+    struct actor *reader = world_connect(cast->world, "reader");
+
+    actor_call(reader, "bus", "Subscribe", ",'body':{'topic':'r.#'}");
+    actor_call(reader, "bus", "Subscribe", ",'body':{'topic':'l.*','overflow':'latest'}");
+    step(cast->world, cast->bystander);
+    actor_publish_asking(cast->client, "r.nobody.waits", 10);
+    actor_publish_asking(cast->client, "denied.topic", 10);
+    step(cast->world, cast->bystander);
+    reader->deaf = true;
+    for (unsigned i = 0; i < 6; i++)
+        actor_publish_asking(cast->client, "r.a", 60000);
+    for (unsigned i = 0; i < 8; i++)
+        actor_send(cast->client, "{'type':'event','topic':'l.%s','body':%u}", i % 2 ? "a" : "b", i);
+    reader->deaf = false;
+    step(cast->world, cast->bystander);
+    /* Who is waited for goes. */
+    reader->deaf = true;
+    for (unsigned i = 0; i < 6; i++)
+        actor_publish_asking(cast->second, "r.a", 60000);
+    for (unsigned i = 0; i < 2; i++)
+        actor_send(cast->client, "{'type':'event','topic':'l.a','body':%u}", i);
+    actor_leave(reader);
+    step(cast->world, cast->bystander);
+}
+
 static void do_departures(struct cast *cast)
 {
     struct world *world = cast->world;
@@ -238,12 +284,14 @@ void script_run(struct world *world, struct actor *bystander)
     do_names(&cast);
     do_calls(&cast);
     do_events(&cast);
+    do_values(&cast);
     do_fds(&cast);
     do_monitoring(&cast);
     do_questions(&cast);
     do_policy(&cast);
     do_lines(&cast);
     do_overflow(&cast);
+    do_receipts(&cast);
     do_departures(&cast);
 }
 

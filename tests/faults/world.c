@@ -238,6 +238,20 @@ void actor_publish(struct actor *actor, const char *topic, size_t size, unsigned
                    topic, declared, world->published, filler);
 }
 
+void actor_publish_asking(struct actor *actor, const char *topic, size_t size)
+{
+    CLEANUP(cleanup_free) char *filler = malloc(size + 1);
+
+    if (!filler)
+        abort();
+    if (!is_here(actor))
+        return;
+    memset(filler, 'x', size);
+    filler[size] = '\0';
+    actor_send(actor, "{'type':'event','id':%" PRIu64 ",'topic':'%s','body':'%s'}",
+               expect_answer(actor, "a receipt"), topic, filler);
+}
+
 /* ------------------------------------------------------------ receiving */
 
 static const char *text_of(json_t *message, const char *key)

@@ -21,7 +21,7 @@
 #include <stdint.h>
 
 #define WORLD_ACTORS    16
-#define ACTOR_CALLS     128
+#define ACTOR_CALLS     160
 #define ACTOR_PATTERNS  4
 #define ACTOR_BATCHES   64
 #define WORLD_COMPLAINT 512
@@ -106,6 +106,9 @@ void actor_subscribe(struct actor *actor, const char *prefix);
 
 /* Publishes a numbered event of about this size, with fds. */
 void actor_publish(struct actor *actor, const char *topic, size_t size, unsigned fds);
+
+/* Publishes one that is not counted, and waits for its receipt as for an answer. */
+void actor_publish_asking(struct actor *actor, const char *topic, size_t size);
 
 /* Closes the connection, whatever there is in it. */
 void actor_leave(struct actor *actor);

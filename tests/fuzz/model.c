@@ -6,9 +6,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "busd/audience.h"
 #include "busd/driver.h"
 #include "libbus/base/macros.h"
 #include "libbus/wire/envelope.h"
+#include "libbus/wire/grammar.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/support/padded.h"
 
@@ -38,6 +40,12 @@ void model_init(struct model *model, const struct limits *limits)
     *model = (struct model){.limits = *limits};
     for (unsigned k = 0; k < MODEL_PLAYERS; k++)
         model->players[k].fd = -1;
+}
+
+void model_deinit(struct model *model)
+{
+    for (size_t i = 0; i < MODEL_VALUES; i++)
+        model_value_end(&model->values.values[i]);
 }
 
 /* ------------------------------------------------------------ finding people */
@@ -182,6 +190,80 @@ static bool is_guarded(struct model *model, struct span topic, unsigned sender)
     return false;
 }
 
+/* --------------------------------------------------------------- last values */
+
+/* Whether a name that is the topic or the beginning of it has an owner. */
+static bool has_guard(struct model *model, struct span topic)
+{
+    return is_guarded(model, topic, NOBODY);
+}
+
+static bool is_trusted(struct model *model, const struct model_value *value)
+{
+    unsigned publisher = value->gone ? NOBODY : value->player;
+
+    return value->guarded || !is_guarded(model, model_value_topic(value), publisher);
+}
+
+/* A subscription's sender: who has gone is known by its unique name alone. */
+static bool value_fits(struct model *model, const struct model_value *value, struct span sender)
+{
+    return sender.size == 0 || grammar_unique_name(sender) == value->name ||
+           (!value->gone && find_player(model, sender) == value->player);
+}
+
+/* Ends by itself: those who listen are told, in the publisher's name if it could say so. */
+static void end_value(struct model *model, struct model_value *value, unsigned group)
+{
+    bool own = !value->gone && is_trusted(model, value);
+    struct span topic = model_value_topic(value);
+
+    for (unsigned k = 0; k < MODEL_PLAYERS; k++) {
+        if (!model->players[k].name ||
+            !gets_event(model, k, NULL, topic, own ? value->player : BROKER))
+            continue;
+        json_t *tree = json_pack("{s:s, s:s, s:s%, s:n}", "sender",
+                                 own ? name_of(model, value->player) : "bus", "type", "event",
+                                 "topic", topic.data, topic.size, "body");
+        player_expect(&model->players[k], group, tree);
+    }
+    model_value_end(value);
+}
+
+static void leave_values(struct model *model, unsigned k, unsigned group)
+{
+    for (size_t i = 0; i < MODEL_VALUES; i++) {
+        struct model_value *value = &model->values.values[i];
+        if (!value->rest || value->gone || value->player != k)
+            continue;
+        if (value->connection)
+            end_value(model, value, group);
+        else
+            value->gone = true;
+    }
+}
+
+/* How many match, and `show` them. */
+static unsigned take_values(struct model *model, unsigned k, const struct args *args, bool show)
+{
+    struct model_value *value = NULL;
+    unsigned count = 0;
+    char prefix[64];
+
+    while ((value = model_values_next(&model->values, value))) {
+        if (!grammar_matches(args->topic, model_value_topic(value)) ||
+            !value_fits(model, value, args->sender) || !is_trusted(model, value))
+            continue;
+        count++;
+        snprintf(prefix, sizeof(prefix), "{\"sender\":\":%" PRIu64 "\",\"retained\":true,",
+                 value->name);
+        if (show)
+            player_expect_line(&model->players[k], span_from(prefix),
+                               (struct span){value->rest, value->size}, NULL);
+    }
+    return count;
+}
+
 /* -------------------------------------------------------------------- errors */
 
 static void expect_error(struct model *model, unsigned k, unsigned group, uint64_t id,
@@ -299,6 +381,25 @@ static void expect_value(struct model *model, unsigned k, unsigned group, const 
     json_decref(body);
 }
 
+/* How many listen is not foretold, but that it is told: of one topic, or of those that
+ * somebody watches. */
+static unsigned count_watched(const struct model *model, struct span pattern)
+{
+    unsigned count = 0;
+
+    if (presence_part(pattern).size > 0)
+        return 1;
+    for (size_t i = 0; i < MODEL_SUBSCRIPTIONS; i++) {
+        struct span topic = model_text_span(&model->subscriptions[i].pattern);
+        bool first = model->subscriptions[i].live && presence_part(topic).size > 0;
+        for (size_t before = 0; before < i && first; before++)
+            first = !model->subscriptions[before].live ||
+                    !span_equal(model_text_span(&model->subscriptions[before].pattern), topic);
+        count += first && grammar_matches(pattern, topic);
+    }
+    return count;
+}
+
 /* What the broker's own topics say now: how many match, and `show` them. */
 static unsigned take_snapshot(struct model *model, unsigned k, struct span pattern, bool show)
 {
@@ -323,7 +424,7 @@ static unsigned take_snapshot(struct model *model, unsigned k, struct span patte
         if (show)
             expect_value(model, k, group, topic, peer_body());
     }
-    return count;
+    return count + count_watched(model, pattern);
 }
 
 static unsigned count_subscriptions(const struct model *model, unsigned k)
@@ -335,6 +436,18 @@ static unsigned count_subscriptions(const struct model *model, unsigned k)
     return count;
 }
 
+/* The last values that a subscription begins with: their number, and `show` them. */
+static unsigned begin_with(struct model *model, unsigned k, const struct args *args, bool show)
+{
+    if (args->retained == ARGS_RETAINED_NO || args->group.size > 0)
+        return 0;
+    if (!grammar_is_reserved(args->topic))
+        return take_values(model, k, args, show);
+    if (args->sender.size > 0 && !span_is(args->sender, "bus"))
+        return 0;
+    return take_snapshot(model, k, args->topic, show);
+}
+
 static int subscribe(struct model *model, unsigned k, const struct args *args, json_t **ret_body)
 {
     size_t i = 0;
@@ -343,6 +456,12 @@ static int subscribe(struct model *model, unsigned k, const struct args *args, j
         (grammar_is_reserved(args->topic) || args->retained == ARGS_RETAINED_ONLY ||
          args->overflow != OVERFLOW_DROP))
         return WIRE_INVALID_ARGUMENTS;
+    if (audience_check(args->topic))
+        return WIRE_INVALID_ARGUMENTS;
+    if (args->retained == ARGS_RETAINED_ONLY) {
+        *ret_body = json_pack("{s:I}", "retained", (json_int_t)begin_with(model, k, args, false));
+        return 0;
+    }
     if (count_subscriptions(model, k) >= model->limits.subscriptions)
         return WIRE_LIMIT_EXCEEDED;
     while (model->subscriptions[i].live)
@@ -355,10 +474,8 @@ static int subscribe(struct model *model, unsigned k, const struct args *args, j
     model_text_set(&subscription->pattern, args->topic);
     model_text_set(&subscription->sender, args->sender);
     model_text_set(&subscription->group, args->group);
-    bool values = grammar_is_reserved(args->topic) &&
-                  (args->sender.size == 0 || span_is(args->sender, "bus"));
     *ret_body = json_pack("{s:I, s:I}", "subscription", (json_int_t)subscription->id, "retained",
-                          (json_int_t)(values ? take_snapshot(model, k, args->topic, false) : 0));
+                          (json_int_t)begin_with(model, k, args, false));
     return 0;
 }
 
@@ -398,6 +515,22 @@ static int tell(struct model *model, struct span method, const struct args *args
     return 0;
 }
 
+/* The bus of the fuzzer allows everything. */
+static int explain(struct model *model, const struct args *args, json_t **ret_body)
+{
+    enum policy_verb verb = policy_verb_from_name(args->verb);
+    bool about_topic = verb == POLICY_PUBLISH || verb == POLICY_SUBSCRIBE;
+
+    if (verb == POLICY_VERB_COUNT || (verb == POLICY_OWN && args->name.size == 0) ||
+        (verb == POLICY_CALL && args->to.size == 0) ||
+        (about_topic && (args->topic.size == 0 || grammar_has_wildcard(args->topic))))
+        return WIRE_INVALID_ARGUMENTS;
+    if (args->peer.size > 0 && find_player(model, args->peer) == NOBODY)
+        return WIRE_NAME_UNKNOWN;
+    *ret_body = json_pack("{s:b}", "allow", true);
+    return 0;
+}
+
 static int run_method(struct model *model, unsigned k, struct span method, const struct args *args,
                       json_t **ret_body)
 {
@@ -413,6 +546,8 @@ static int run_method(struct model *model, unsigned k, struct span method, const
         return unsubscribe(model, k, args, ret_body);
     if (span_is(method, "Monitor"))
         return monitor(model, k, ret_body);
+    if (span_is(method, "Explain"))
+        return explain(model, args, ret_body);
     return tell(model, method, args, ret_body);
 }
 
@@ -425,12 +560,13 @@ static const struct driver_method *find_method(struct span name)
     return method->name ? method : NULL;
 }
 
-/* Methods whose answers the model does not foretell get one all the same. */
+/* Methods whose answers the model does not foretell (Reload) get one all the same. */
 static bool is_known(struct span method)
 {
     static const char *const known[] = {
-        "Subscribe", "Unsubscribe", "RequestName", "ReleaseName", "GetName",    "Monitor",
-        "Stats",     "ListNames",   "Ping",        "GetId",       "Introspect", "GetCredentials"};
+        "Subscribe", "Unsubscribe", "RequestName",   "ReleaseName", "GetName",
+        "Monitor",   "Explain",     "Stats",         "ListNames",   "Ping",
+        "GetId",     "Introspect",  "GetCredentials"};
 
     for (size_t i = 0; i < ARRAY_SIZE(known); i++)
         if (span_is(method, known[i]))
@@ -466,9 +602,8 @@ static void call_bus(struct model *model, const struct message *message)
         }
     }
     /* The values come after the reply. */
-    if (r == 0 && span_is(envelope->method, "Subscribe") && grammar_is_reserved(args.topic) &&
-        (args.sender.size == 0 || span_is(args.sender, "bus")))
-        take_snapshot(model, message->from, args.topic, true);
+    if (r == 0 && span_is(envelope->method, "Subscribe"))
+        begin_with(model, message->from, &args, true);
     json_decref(body);
     args_deinit(&args);
 }
@@ -588,6 +723,11 @@ void model_advance(struct model *model, uint64_t ms)
         abandon(model, call, group, "timeout");
         expect_error(model, call->caller, group, call->id, WIRE_TIMEOUT);
     }
+    for (size_t i = 0; i < MODEL_VALUES; i++) {
+        struct model_value *value = &model->values.values[i];
+        if (value->rest && value->at > 0 && value->at <= model->now)
+            end_value(model, value, group);
+    }
 }
 
 /* --------------------------------------------------------------------- lines */
@@ -641,6 +781,20 @@ static unsigned share_out(struct model *model, const struct message *message)
     return count;
 }
 
+/* 0, or the error. */
+static int retain(struct model *model, const struct message *message)
+{
+    const struct envelope *envelope = &message->envelope;
+    const struct model_value value = {.player = message->from,
+                                      .name = model->players[message->from].name,
+                                      .guarded = has_guard(model, envelope->topic),
+                                      .at = envelope->ttl > 0 ? model->now + envelope->ttl : 0};
+
+    return envelope_has(envelope, KEY_RETAIN)
+               ? model_values_set(&model->values, envelope, model->limits.retained, &value)
+               : 0;
+}
+
 static void take_event(struct model *model, const struct message *message)
 {
     const struct envelope *envelope = &message->envelope;
@@ -657,6 +811,10 @@ static void take_event(struct model *model, const struct message *message)
     }
     if (!admit_receipt(model, message))
         return;
+    if (retain(model, message) != 0) {
+        expect_refusal(model, message, WIRE_LIMIT_EXCEEDED);
+        return;
+    }
     for (unsigned k = 0; k < MODEL_PLAYERS; k++) {
         if (to == k || (to == NOBODY && model->players[k].name &&
                         gets_event(model, k, NULL, envelope->topic, message->from))) {
@@ -766,6 +924,7 @@ void model_leave(struct model *model, unsigned k)
     for (size_t i = 0; i < MODEL_SUBSCRIPTIONS; i++)
         if (model->subscriptions[i].player == k)
             model->subscriptions[i].live = false;
+    leave_values(model, k, group);
     leave_calls(model, k, group);
     for (size_t i = 0; i < MODEL_NAMES; i++) {
         struct model_name_change change;

@@ -12,6 +12,7 @@
 
 #include "busd/limits.h"
 #include "tests/fuzz/model-names.h"
+#include "tests/fuzz/model-values.h"
 #include "tests/fuzz/player.h"
 
 #define MODEL_SUBSCRIPTIONS 64
@@ -46,6 +47,7 @@ struct model {
     struct model_names names;
     struct model_subscription subscriptions[MODEL_SUBSCRIPTIONS];
     struct model_call calls[MODEL_CALLS];
+    struct model_values values;
 };
 
 void model_init(struct model *model, const struct limits *limits);
@@ -59,6 +61,9 @@ void model_leave(struct model *model, unsigned k);
 /* Player k sends a line (without its LF). Whether it has to be ended for it shows in
  * the player's `ending`; then model_leave() is due. */
 void model_line(struct model *model, unsigned k, struct span line, const struct player_fds *fds);
+
+/* Nothing more will happen. */
+void model_deinit(struct model *model);
 
 /* Time passes. */
 void model_advance(struct model *model, uint64_t ms);

@@ -561,7 +561,7 @@ static void test_revoked(struct session *session)
 /* The end of a connection with many values, which nobody may see from then on. */
 static void test_many(struct session *session)
 {
-    enum { MANY = 3000 };
+    enum { MANY = 16000 };
     struct client *a = session_connect(session, "A");
     struct client *b = session_connect(session, "B");
     struct client *c = session_connect(session, "C");

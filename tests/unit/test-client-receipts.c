@@ -229,10 +229,13 @@ static void test_exact(void **state)
     fixture_begin(&f);
     assert_int_equal(bus_publisher_new(f.bus, 3, 64, &publisher), -EINVAL);
     assert_int_equal(bus_publisher_new(f.bus, 3, BUS_PUBLISHER_EXACT, &publisher), 0);
+    assert_true(bus_publisher_get_fewest(publisher) == UINT64_MAX);
     assert_int_equal(fill(publisher, "a"), 3);
-    for (uint64_t id = 1; id <= 3; id++)
-        say_receipt(&f, id, 5, 3, 2);
+    say_receipt(&f, 2, 5, 3, 2);
+    say_receipt(&f, 1, 5, 2, 3);
+    say_receipt(&f, 3, 5, 4, 1);
     assert_int_equal(bus_publisher_finish(publisher, UINT64_MAX, NULL), 0);
+    assert_int_equal(bus_publisher_get_fewest(publisher), 2);
     bus_publisher_get_receipt(publisher, &receipt);
     assert_int_equal(receipt.matched, 15);
     assert_int_equal(receipt.queued, 9);
@@ -346,6 +349,13 @@ static void on_ready(struct bus_publisher *publisher, void *userdata)
     diary_note(&feeder->diary, "%u", fill(publisher, "a"));
 }
 
+static void on_refusal(struct bus_publisher *publisher, void *userdata)
+{
+    struct feeder *feeder = userdata;
+
+    diary_note(&feeder->diary, "%d", bus_publisher_send_text(publisher, "a", "1", 1));
+}
+
 /* In a loop: called when there is room, in bus_process() only, and as often as it takes. */
 static void test_ready_handler(void **state)
 {
@@ -378,6 +388,30 @@ static void test_ready_handler(void **state)
     assert_int_equal(fixture_pump(&f), 0);
     diary_expect(&feeder.diary, "free\n");
     assert_null(feeder.publisher);
+    fixture_end(&f);
+}
+
+/* That an event is refused is told at once, and once, whether or not there was no room. */
+static void test_ready_for_refusal(void **state)
+{
+    struct fixture f;
+    struct feeder feeder = {0};
+
+    fixture_begin(&f);
+    assert_int_equal(bus_publisher_new(f.bus, 8, BUS_PUBLISHER_EXACT, &feeder.publisher), 0);
+    bus_publisher_set_ready_handler(feeder.publisher, on_refusal, &feeder);
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(bus_publisher_send_text(feeder.publisher, "a", NULL, 0), 0);
+    say_receipt(&f, 1, 1, 1, 0);
+    assert_int_equal(fixture_pump(&f), 0);
+    diary_expect(&feeder.diary, "");
+    say_error(&f, 2, "bus.AccessDenied");
+    say_error(&f, 3, "bus.AccessDenied");
+    assert_int_equal(fixture_pump(&f), 0);
+    say_error(&f, 4, "bus.AccessDenied");
+    assert_int_equal(fixture_pump(&f), 0);
+    diary_expect(&feeder.diary, "-13\n");
+    bus_publisher_free(feeder.publisher);
     fixture_end(&f);
 }
 
@@ -480,12 +514,19 @@ static void test_in_callback(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_blocking),    cmocka_unit_test(test_blocking_fails),
-        cmocka_unit_test(test_async),       cmocka_unit_test(test_window),
-        cmocka_unit_test(test_topics),      cmocka_unit_test(test_exact),
-        cmocka_unit_test(test_bytes),       cmocka_unit_test(test_waiting),
-        cmocka_unit_test(test_refused),     cmocka_unit_test(test_ready_handler),
-        cmocka_unit_test(test_output_full), cmocka_unit_test(test_disconnected),
+        cmocka_unit_test(test_blocking),
+        cmocka_unit_test(test_blocking_fails),
+        cmocka_unit_test(test_async),
+        cmocka_unit_test(test_window),
+        cmocka_unit_test(test_topics),
+        cmocka_unit_test(test_exact),
+        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_waiting),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_ready_handler),
+        cmocka_unit_test(test_ready_for_refusal),
+        cmocka_unit_test(test_output_full),
+        cmocka_unit_test(test_disconnected),
         cmocka_unit_test(test_in_callback),
     };
 

@@ -109,7 +109,7 @@ static void finish(void)
 
 static void test_race(void **state)
 {
-    struct random random = {SEED};
+    struct random random = {.state = SEED};
     uint64_t steps = 0, values = 0, seen = 0;
     struct history history;
     struct busd busd;

@@ -158,7 +158,7 @@ static void test_greed_within(void **state)
 
 static void test_random_walk(void **state)
 {
-    struct random random = {SEED};
+    struct random random = {.state = SEED};
     struct quota_user *users[USERS];
     struct charge charges[CHARGES];
 

@@ -51,6 +51,14 @@ static struct receipt *open_receipt(struct receipt_party *party, uint64_t id)
     return receipt;
 }
 
+/* Is due with the last hold, and closed. */
+static void finish(struct receipt *receipt)
+{
+    receipt_release(receipt);
+    assert_ptr_equal(receipts_first_due(&receipts), receipt);
+    receipt_close(receipt);
+}
+
 static void assert_due(struct receipt *receipt)
 {
     assert_ptr_equal(receipts_first_due(&receipts), receipt);
@@ -63,15 +71,16 @@ static void test_ids(void **state)
     struct receipt *receipt = open_receipt(A, 5);
 
     assert_int_equal(receipts_open(&receipts, A, 5, LIMIT, &other), WIRE_INVALID_MESSAGE);
-    open_receipt(A, 6);
+    struct receipt *next = open_receipt(A, 6);
     struct receipt *same = open_receipt(B, 5);
     assert_null(receipts_find(&receipts, B, 6));
     assert_int_equal(A->count, 2);
-    receipt_release(receipt);
-    assert_due(receipt);
+    finish(receipt);
     assert_null(receipts_find(&receipts, A, 5));
     assert_ptr_equal(receipts_find(&receipts, B, 5), same);
     assert_null(receipts_first_due(&receipts));
+    finish(next);
+    finish(same);
 }
 
 static void test_limits(void **state)
@@ -81,12 +90,14 @@ static void test_limits(void **state)
     assert_int_equal(receipts_open(&receipts, A, 2, 1, &receipt), WIRE_LIMIT_EXCEEDED);
     assert_int_equal(user->used[QUOTA_CALLS], 1);
     users.limits.calls_per_user = 2;
-    open_receipt(A, 2);
+    struct receipt *second = open_receipt(A, 2);
     assert_int_equal(receipts_open(&receipts, B, 3, LIMIT, &receipt), WIRE_LIMIT_EXCEEDED);
-    receipt_release(first);
-    assert_due(first);
+    finish(first);
     assert_int_equal(receipts_open(&receipts, B, 3, LIMIT, &receipt), 0);
     assert_int_equal(user->used[QUOTA_CALLS], 2);
+    finish(receipt);
+    finish(second);
+    assert_int_equal(user->used[QUOTA_CALLS], 0);
 }
 
 /* Due with the last hold, in the order in which that happens. */

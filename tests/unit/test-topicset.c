@@ -118,7 +118,7 @@ static void test_random(void **state)
         char text[32];
     } topics[TOPICS];
     struct topicset_entry *there[TOPICS] = {0};
-    struct random random = {SEED};
+    struct random random = {.state = SEED};
     char pattern[32];
 
     for (unsigned round = 0; round < ROUNDS; round++) {

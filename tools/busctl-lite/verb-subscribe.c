@@ -115,6 +115,31 @@ static int read_retained(const struct cli *cli, const char *value, enum bus_reta
     return STATUS_OK;
 }
 
+static int read_overflow(const struct cli *cli, const struct arguments *arguments,
+                         enum bus_overflow *ret_overflow)
+{
+    static const char *const names[] = {
+        [BUS_OVERFLOW_DROP] = "drop",
+        [BUS_OVERFLOW_LATEST] = "latest",
+        [BUS_OVERFLOW_DISCONNECT] = "disconnect",
+    };
+    const char *name = arguments_value(arguments, "overflow");
+    size_t i = 0;
+
+    if (arguments_has(arguments, "latest")) {
+        *ret_overflow = BUS_OVERFLOW_LATEST;
+        return name ? report_usage(cli->verb, "--latest is --overflow latest: give one of them")
+                    : STATUS_OK;
+    }
+    while (name && i < ARRAY_SIZE(names) && strcmp(names[i], name) != 0)
+        i++;
+    if (i == ARRAY_SIZE(names))
+        return report_usage(cli->verb, "--overflow '%s': it must be drop, latest or disconnect",
+                            name);
+    *ret_overflow = (enum bus_overflow)i;
+    return STATUS_OK;
+}
+
 static int finish(const struct subscriber *subscriber, int r)
 {
     if (r || subscriber->loop.in_time || subscriber->wanted == 0)
@@ -133,6 +158,8 @@ static int run(struct cli *cli, const struct arguments *arguments)
     int r;
 
     r = read_retained(cli, arguments_value(arguments, "retained"), &subscriber.options.retained);
+    if (!r)
+        r = read_overflow(cli, arguments, &subscriber.options.overflow);
     if (!r)
         r = arguments_number(arguments, "count", &subscriber.wanted);
     if (!r && sender)
@@ -173,6 +200,10 @@ const struct command command_subscribe = {
             "  --retained yes|no|only\n"
             "                  whether the last values that are kept come first (yes), do\n"
             "                  not come, or are all that comes\n"
+            "  --latest        if this is too slow, skip older events of a topic for newer\n"
+            "  --overflow drop|latest|disconnect\n"
+            "                  what happens if this is too slow: events are lost, and told of\n"
+            "                  on stderr (drop); as --latest; or it ends with an error\n"
             "  --exec CMD      do not print: run CMD in a shell for each event, one after\n"
             "                  the other, with the event on its stdin and BUS_TOPIC and\n"
             "                  BUS_SENDER in its environment\n"
@@ -187,6 +218,8 @@ const struct command command_subscribe = {
                                            {"exec", "CMD"},
                                            {"group", "GROUP"},
                                            {"retained", "WHICH"},
+                                           {"latest", NULL},
+                                           {"overflow", "POLICY"},
                                            {NULL, NULL}},
     .operands_min = 1,
     .operands_max = SIZE_MAX,
