@@ -201,8 +201,11 @@ static void say(struct world *world, unsigned k, struct text *line, unsigned cou
         close(fds.fd[i]);
     world->actor = k;
     world->busy = true;
-    if (player->ending)
+    if (player->ending) {
+        /* It must be able to hear why. */
+        player->paused = false;
         model_leave(&world->model, k);
+    }
     if (!(options & 1) || player->ending)
         settle(world);
 }

@@ -439,7 +439,7 @@ static unsigned count_subscriptions(const struct model *model, unsigned k)
 /* The last values that a subscription begins with: their number, and `show` them. */
 static unsigned begin_with(struct model *model, unsigned k, const struct args *args, bool show)
 {
-    if (args->retained == ARGS_RETAINED_NO)
+    if (args->retained == ARGS_RETAINED_NO || args->group.size > 0)
         return 0;
     if (!grammar_is_reserved(args->topic))
         return take_values(model, k, args, show);
