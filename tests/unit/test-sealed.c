@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include "libbus/sealed.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -14,6 +12,7 @@
 #include <unistd.h>
 
 #include "libbus/base/macros.h"
+#include "libbus/sealed.h"
 #include "tests/support/unit.h"
 
 #define ALL  (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
