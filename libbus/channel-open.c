@@ -89,3 +89,8 @@ int bus_channel_open(struct bus *bus, const char *name, uint64_t timeout_ms,
     *ret_channel = bus_ref(bus);
     return 0;
 }
+
+struct bus *bus_channel_close(struct bus *channel)
+{
+    return channel && channel->channel ? bus_close(channel) : bus_unref(channel);
+}

@@ -798,9 +798,9 @@ BUS_PUBLIC int bus_get_credentials(struct bus *bus, const char *name,
  * whole interface, to be processed like one (bus_get_fd(), bus_process(), …); 0: the service
  * offers none, has no more, or the policy allows no call of OpenChannel to it: then
  * *ret_channel is `bus` itself once more, and *error (may be NULL) says why. Either way
- * bus_call(*ret_channel, name, …) does what is wanted, and bus_unref() or bus_close() ends
- * it. Waits, at most `timeout_ms`, for the service. Errors as for a call, -EINVAL if `bus`
- * is a channel.
+ * bus_call(*ret_channel, name, …) does what is wanted, and bus_channel_close() ends it.
+ * Waits, at most `timeout_ms`, for the service. Errors as for a call, -EINVAL if `bus` is a
+ * channel.
  *
  * What is different on a channel:
  * - The bus checks its policy once, as for a call of the service's method OpenChannel:
@@ -820,6 +820,10 @@ BUS_PUBLIC int bus_get_credentials(struct bus *bus, const char *name,
  *   bus.Disconnected, the calls that have come are cancelled. */
 BUS_PUBLIC int bus_channel_open(struct bus *bus, const char *name, uint64_t timeout_ms,
                                 struct bus **ret_channel, struct bus_error *error);
+
+/* Ends what bus_channel_open() has given: a channel as bus_close() does; a connection stays
+ * as it is, with one owner less. Returns NULL; NULL is let pass. */
+BUS_PUBLIC struct bus *bus_channel_close(struct bus *channel);
 
 /* As bus_service_options.channels: enough for most. */
 #define BUS_CHANNELS_DEFAULT 64

@@ -71,7 +71,7 @@ static void test_calls(struct session *session)
     assert_true(
         json_integer_value(json_object_get(json_object_get(stats, "messages"), "received")) < 100);
     json_decref(stats);
-    bus_close(channel);
+    bus_channel_close(channel);
     bus_close(bus);
     service_kill(pid);
 }
@@ -119,7 +119,8 @@ static void check_fallback(struct session *session, const char *reason)
     assert_null(bus_channel_peer(channel));
     assert_int_equal(bus_call_text(channel, NAME, "Echo", "[1]", 3, 5000, &error, &reply), 0);
     bus_message_unref(reply);
-    bus_unref(channel);
+    assert_null(bus_channel_close(channel));
+    assert_true(bus_is_connected(bus));
     bus_close(bus);
 }
 

@@ -132,7 +132,7 @@ static int open_channel(struct conversation *conversation, const struct argument
     if (r < 0)
         return report_error(cli, conversation->name, &error, r);
     if (r == 0 && arguments_has(arguments, "require")) {
-        bus_unref(channel);
+        bus_channel_close(channel);
         return report_error(cli, conversation->name, &error, -EREMOTEIO);
     }
     if (r == 0)
@@ -168,7 +168,7 @@ static int run(struct cli *cli, const struct arguments *arguments)
     loop->deadline = UINT64_MAX; /* the input may take its time */
     r = loop_run(loop);
     lines_deinit(&conversation.lines);
-    bus_close(loop->bus);
+    bus_channel_close(loop->bus);
     return r;
 }
 
