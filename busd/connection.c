@@ -40,7 +40,7 @@ static int start_drain(struct connection_shared *shared)
     return watch_start(&shared->drain, UV_READABLE, on_drain);
 }
 
-int connection_shared_init(struct connection_shared *shared, uv_loop_t *loop,
+int connection_shared_init(struct connection_shared *shared, uv_loop_t *loop, struct log *log,
                            const struct connection_handler *handler)
 {
     *shared = (struct connection_shared){.loop = loop, .handler = handler, .drain_fd = -1};
@@ -50,10 +50,12 @@ int connection_shared_init(struct connection_shared *shared, uv_loop_t *loop,
     list_init(&shared->fresh);
     list_init(&shared->backlog);
     outq_pool_init(&shared->pool);
-    closer_init(&shared->closer);
+    shared->closes_at_once = sockio_can_keep_fds_out();
     list_init(&shared->retries);
     uv_timer_init(loop, &shared->retry);
-    int r = start_drain(shared);
+    int r = lanes_init(&shared->lanes, loop, log, &shared->fresh);
+    if (r == 0)
+        r = start_drain(shared);
     if (r < 0) {
         connection_shared_close(shared);
         uv_run(loop, UV_RUN_DEFAULT);
@@ -65,6 +67,7 @@ int connection_shared_init(struct connection_shared *shared, uv_loop_t *loop,
 void connection_shared_close(struct connection_shared *shared)
 {
     uv_close((uv_handle_t *)&shared->retry, NULL);
+    lanes_close(&shared->lanes);
     if (shared->drain_fd < 0)
         return;
     uv_close((uv_handle_t *)&shared->drain, NULL);
@@ -74,7 +77,8 @@ void connection_shared_close(struct connection_shared *shared)
 void connection_shared_deinit(struct connection_shared *shared)
 {
     outq_pool_deinit(&shared->pool);
-    closer_deinit(&shared->closer);
+    lanes_deinit(&shared->lanes);
+    free(shared->room);
     free(shared->buffer);
 }
 
@@ -88,17 +92,24 @@ static int set_events(struct connection *connection, int events)
     return r;
 }
 
-int connection_init(struct connection *connection, struct connection_shared *shared, int fd,
-                    struct quota_user *user, size_t message_bytes)
+int connection_init(struct connection *connection, struct connection_shared *shared,
+                    struct fds *socket, struct lane *lane, size_t message_bytes)
 {
-    *connection = (struct connection){.shared = shared, .fd = fd};
+    struct quota_user *user = lane->user;
+
+    *connection = (struct connection){.shared = shared, .fd = socket->fd[0]};
     list_init(&connection->waiting);
     charge_init(&connection->bytes, user, QUOTA_BYTES);
     charge_init(&connection->fds, user, QUOTA_FDS);
     list_init(&connection->retry_link);
-    int r = uv_poll_init(shared->loop, &connection->poll, fd);
+    int r = sockio_take_urgent(connection->fd);
+    if (r == 0)
+        r = uv_poll_init(shared->loop, &connection->poll, connection->fd);
     if (r < 0)
         return r;
+    connection->socket = socket;
+    connection->lane = lane;
+    lane->refs++;
     lines_init(&connection->lines, message_bytes);
     fdqueue_init(&connection->fdqueue);
     outq_init(&connection->outq);
@@ -225,6 +236,13 @@ static bool has_had_its_turn(struct connection *connection)
     return user_effort(connection) >= CONNECTION_USER_EFFORT;
 }
 
+/* Nothing is read while so much that the user has passed is still to be closed. Lines that
+ * have been read are none of that. */
+static bool must_pause(const struct connection *connection)
+{
+    return connection->lane->full && !connection->has_backlog;
+}
+
 /* Hands out the lines in data[0..size) as far as this turn goes; what is left is
  * kept. */
 static int take_lines(struct connection *connection, char *data, size_t size)
@@ -307,27 +325,33 @@ static int check_rest(struct connection *connection)
 
 int connection_read(struct connection *connection)
 {
+    struct connection_shared *shared = connection->shared;
     struct fds *fds = NULL;
     size_t space;
-    char *data = prepare_read(connection, &space);
 
-    if (!data)
+    if (must_pause(connection))
+        return 0;
+    char *data = prepare_read(connection, &space);
+    /* What arrives must have a place, whatever comes: closing it here could block. */
+    if (!shared->room)
+        shared->room = fds_new_room();
+    if (!data || !shared->room)
         return -ENOMEM;
     size_t size = connection->partial_size;
-    ssize_t n = sockio_recv(connection->fd, data + size, space, &fds);
+    ssize_t n = sockio_recv_with(connection->fd, data + size, space, &shared->room, &fds);
     if (n < 0)
         return n == -EAGAIN ? 0 : (int)n;
     if (fds) {
         fds->end = connection->lines.position + size + (uint64_t)n;
-        fds->release = closer_release;
-        fds->userdata = &connection->shared->closer;
+        lane_adopt(connection->lane, fds);
         fdqueue_push(&connection->fdqueue, fds);
     }
     if (n == 0) {
-        connection->shared->handler->end(connection, 0);
+        connection->ended = true;
+        shared->handler->end(connection, 0);
         return 0;
     }
-    connection->read_at = uv_now(connection->shared->loop);
+    connection->read_at = uv_now(shared->loop);
     int r = take_lines(connection, data, size + (size_t)n);
     if (r == 0)
         r = check_rest(connection);
@@ -383,6 +407,9 @@ static void serve_all(struct connection_shared *shared, struct list *list)
         if (has_had_its_turn(connection)) {
             list_remove(node);
             list_append(list, node);
+        } else if (must_pause(connection)) {
+            list_remove(node);
+            list_append(&connection->lane->paused, node);
         } else {
             r = serve(connection);
         }
@@ -402,7 +429,7 @@ void connection_finish(struct connection *connection)
 {
     int r = 0;
 
-    while (r == 0 && !list_is_empty(&connection->waiting))
+    while (r == 0 && !list_is_empty(&connection->waiting) && !must_pause(connection))
         r = serve(connection);
     if (r < 0)
         connection->shared->handler->end(connection, r);
@@ -431,7 +458,9 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         set_events(connection, connection->events & UV_WRITABLE);
         return;
     }
-    if (has_had_its_turn(connection))
+    if (must_pause(connection))
+        list_append(&connection->lane->paused, &connection->waiting);
+    else if (has_had_its_turn(connection))
         list_append(&connection->shared->fresh, &connection->waiting);
     else
         r = serve(connection);
@@ -599,6 +628,20 @@ int connection_flush(struct connection *connection)
     return r;
 }
 
+/* A socket that has been read to its end holds nothing that could take long. Before
+ * SO_PASSRIGHTS was there, the kernel also saw to other sockets' garbage in close(2). */
+static void close_socket(struct connection *connection)
+{
+    struct fds *socket = TAKE(connection->socket);
+
+    if (connection->ended && connection->shared->closes_at_once)
+        fds_destroy(socket);
+    else
+        lane_put_connection(connection->lane, socket);
+    connection->lane = lane_unref(connection->lane);
+    connection->fd = -1;
+}
+
 void connection_close(struct connection *connection, uv_close_cb closed)
 {
     struct connection_shared *shared = connection->shared;
@@ -614,5 +657,5 @@ void connection_close(struct connection *connection, uv_close_cb closed)
     charge_give_back(&connection->bytes);
     charge_give_back(&connection->fds);
     uv_close((uv_handle_t *)&connection->poll, closed);
-    closer_take_fd(&shared->closer, TAKE_FD(connection->fd));
+    close_socket(connection);
 }

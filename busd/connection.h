@@ -13,7 +13,8 @@
  * beyond CONNECTION_EFFORT wait in the connection's buffer for a later turn, and nothing
  * more is read from it until they are done with; connections of a user beyond
  * CONNECTION_USER_EFFORT wait to be read from. What is held for a client, its
- * unfinished line and its queue, is charged to its user.
+ * unfinished line and its queue, is charged to its user. While what that user has passed
+ * is still to be closed, and is too much (busd/lane.h), nothing is read at all.
  *
  * At most one fd-bearing message is in the receiver's socket at a time, because
  * the kernel charges fds in flight to our user until they are read: the next one
@@ -26,7 +27,7 @@
 #include <stdint.h>
 #include <uv.h>
 
-#include "busd/closer.h"
+#include "busd/lane.h"
 #include "busd/outq.h"
 #include "busd/quota.h"
 #include "libbus/wire/fdqueue.h"
@@ -71,9 +72,11 @@ struct connection_shared {
     uv_loop_t *loop;
     const struct connection_handler *handler;
     struct outq_pool pool;
-    struct closer closer;
-    char *buffer;    /* CONNECTION_BUFFER_SIZE and padding */
-    uv_poll_t drain; /* of an epoll set, edge-triggered: sockets whose fds are unread */
+    struct lanes lanes;
+    char *buffer;        /* CONNECTION_BUFFER_SIZE and padding */
+    bool closes_at_once; /* close(2), with a socket that nothing is left to be read from */
+    struct fds *room;    /* for what arrives when there is no memory for it */
+    uv_poll_t drain;     /* of an epoll set, edge-triggered: sockets whose fds are unread */
     int drain_fd;
     uv_timer_t retry; /* of the writes that the kernel had no memory for */
     struct list retries;
@@ -87,16 +90,19 @@ struct connection_shared {
 struct connection {
     uv_poll_t poll;
     struct connection_shared *shared;
-    int fd;
+    struct fds *socket; /* what it is closed by … */
+    int fd;             /* … and the one in it */
+    struct lane *lane;
     int events;          /* what poll asks for */
     bool stopped;        /* no more lines are taken */
     bool draining;       /* fds in the queue wait for those in the socket */
     bool full;           /* the socket has taken no more, and has not said that it would */
     bool unfinished;     /* the beginning of a line has been read, or fds for one */
+    bool ended;          /* the socket has been read to its end */
     bool failed;         /* the socket is in error; what it holds is still read */
     unsigned fds_unread; /* how many are in the socket, not known to be read */
     bool has_backlog;    /* whole lines wait */
-    struct list waiting; /* for a turn: in one of the lists of what is shared */
+    struct list waiting; /* for a turn: in one of the lists of what is shared, or paused */
     uint64_t read_at;    /* milliseconds on the loop's clock: bytes came last … */
     uint64_t wrote_at;   /* … and went last */
     struct list retry_link;
@@ -111,16 +117,17 @@ struct connection {
     uint64_t bytes_sent;
 };
 
-/* 0 or -errno. `loop` and `handler` are borrowed. */
-int connection_shared_init(struct connection_shared *shared, uv_loop_t *loop,
+/* 0 or -errno. `loop`, `log` and `handler` are borrowed. */
+int connection_shared_init(struct connection_shared *shared, uv_loop_t *loop, struct log *log,
                            const struct connection_handler *handler);
 /* Before the loop is closed; its own handle is closed by running the loop. */
 void connection_shared_close(struct connection_shared *shared);
 void connection_shared_deinit(struct connection_shared *shared);
 
-/* Takes the socket, on success only. The user is borrowed. 0 or -errno. */
-int connection_init(struct connection *connection, struct connection_shared *shared, int fd,
-                    struct quota_user *user, size_t message_bytes);
+/* Takes the socket, the only one of its set, on success only; a reference of its own to
+ * the lane. 0 or -errno. */
+int connection_init(struct connection *connection, struct connection_shared *shared,
+                    struct fds *socket, struct lane *lane, size_t message_bytes);
 
 /* Begins to read. 0 or -errno. */
 int connection_start(struct connection *connection);
@@ -131,6 +138,12 @@ int connection_read(struct connection *connection);
 
 /* Begins a turn: serves those that have waited for it, as far as it goes. */
 void connections_begin_turn(struct connection_shared *shared);
+
+/* Whether it is not read from because of what its user has still to be closed. */
+static inline bool connection_is_paused(const struct connection *connection)
+{
+    return connection->lane->full;
+}
 
 /* Whether somebody waits for the next turn. */
 static inline bool connections_wait(const struct connection_shared *shared)

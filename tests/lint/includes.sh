@@ -4,7 +4,7 @@
 #
 #     main > broker* > listener > dispatch > {driver* revoke} > {announce answer}
 #     > deliver > {access patience} > hub > peer > connection > outq > config > rules
-#     > policy > {names topics calls monitor} > {args documents quota trie}
+#     > policy > {names topics calls monitor lane} > {args documents quota trie}
 #     > {limits deadlines chunk closer credentials document endpoint privileges sandbox
 #     watch fatal}
 #     > wire > base
@@ -111,7 +111,7 @@ BEGIN {
     base_rank = 3
     count = split("limits,deadlines,chunk,closer,credentials,document,endpoint,privileges,sandbox,watch,fatal " \
                   "args,documents,quota,trie " \
-                  "names,topics,calls,monitor policy rules config outq connection peer hub " \
+                  "names,topics,calls,monitor,lane policy rules config outq connection peer hub " \
                   "access,patience deliver announce,answer revoke,driver dispatch listener broker main", groups, " ")
     for (i = 1; i <= count; i++) {
         n = split(groups[i], members, ",")
