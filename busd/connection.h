@@ -37,7 +37,9 @@
 #define CONNECTION_READ_SIZE (64u * 1024)
 /* An unfinished line longer than this is read on in place. */
 #define CONNECTION_PARTIAL_DIRECT (32u * 1024)
-#define CONNECTION_BUFFER_SIZE    (CONNECTION_READ_SIZE + CONNECTION_PARTIAL_DIRECT)
+/* An own buffer of this size is kept while no line is unfinished. */
+#define CONNECTION_PARTIAL_KEEP 512
+#define CONNECTION_BUFFER_SIZE  (CONNECTION_READ_SIZE + CONNECTION_PARTIAL_DIRECT)
 /* What may be done in one turn for one connection, and for all of one user, in steps of
  * about 100 ns: a line counts as two, each receiver that it goes to as one, and what is
  * slower, like a system call, as more. So one turn takes some 100 us for each user. */
@@ -132,6 +134,12 @@ int connection_init(struct connection *connection, struct connection_shared *sha
 /* Begins to read. 0 or -errno. */
 int connection_start(struct connection *connection);
 
+/* What it is to be told about its socket. 0 or -errno. */
+int connection_set_events(struct connection *connection, int events);
+
+/* In connection-read.c, like the four that follow: it is told. */
+void connection_on_poll(uv_poll_t *poll, int status, int events);
+
 /* Reads once and hands the lines out. 1 if there was something, 0 if not or at the
  * end, -errno when the connection is dead. */
 int connection_read(struct connection *connection);
@@ -174,6 +182,10 @@ uint64_t connection_bytes(const struct connection *connection);
 
 /* Charges what is held by now. */
 void connection_charge(struct connection *connection);
+
+/* The fds held for it: those that wait to be written or to be read by it, and those of an
+ * unfinished line. */
+unsigned connection_count_fds(const struct connection *connection);
 
 /* Finds out whether the fds in the socket have been read. */
 void connection_look_for_fds(struct connection *connection);

@@ -3,7 +3,7 @@
 # Includes go strictly downward. For the broker:
 #
 #     main > broker* > listener > dispatch > {driver* revoke} > {announce answer}
-#     > deliver > {access patience} > hub > peer > connection > outq > config > rules
+#     > deliver > {access patience} > hub > peer > connection* > outq > config > rules
 #     > policy > {names topics calls monitor lane} > {args documents quota trie}
 #     > {limits deadlines chunk closer credentials document endpoint privileges sandbox
 #     watch fatal}
@@ -36,6 +36,7 @@ function rank(path,    name) {
     sub(/\.[ch]$/, "", name)
     sub(/^driver-.*/, "driver", name)
     sub(/^broker-.*/, "broker", name)
+    sub(/^connection-.*/, "connection", name)
     return layer[name]
 }
 
@@ -77,7 +78,7 @@ function direction(path) {
     if (is_own(path) || rank(path) < rank(FILENAME))
         return ""
     if (rank(path) == rank(FILENAME) && (rank(path) <= 2 || rank(path) == layer["driver"] ||
-        rank(path) == layer["broker"]))
+        rank(path) == layer["broker"] || rank(path) == layer["connection"]))
         return ""
     return rank(path) == rank(FILENAME) ? "it is of the same layer" : "it is a higher layer"
 }
