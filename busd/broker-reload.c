@@ -55,10 +55,8 @@ static int open_listeners(struct broker *broker, const struct config *config,
             continue;
         r = endpoint_open(&endpoint, &options, broker->log);
         if (r == 0)
-            r = listener_new(&broker->loop, broker->log, &endpoint, wanted->address, wanted->label,
-                             broker_accept, broker, &listener);
+            r = broker_make_listener(broker, wanted, &endpoint, &listener);
         if (r == 0) {
-            listener->id = ++broker->last_listener;
             list_append(&opened, &listener->link);
         } else {
             *ret_failed = wanted->address;
@@ -178,6 +176,7 @@ static void settle_limits(struct broker *broker)
             if (LIST_ENTRY(other, struct listener, link)->id == peer->listener)
                 listener = LIST_ENTRY(other, struct listener, link);
         peer->limits = broker_limits_of(broker, listener);
+        peer_let_fds_in(peer);
     }
 }
 

@@ -94,11 +94,32 @@ static const struct connection_handler handler = {
     .fds_fit = on_fds_fit,
 };
 
-/* A client that cannot be let in is told why, if its socket takes it. */
-static void turn_away(struct broker *broker, int fd, enum wire_error error, const char *reason)
+/* Closes the socket of one that has not become a peer. What it may have sent with it is
+ * its user's affair; most of the time the kernel says that there is none, and then the
+ * socket need not wait for what else this user has to be closed. */
+static void close_stranger(struct broker *broker, struct fds *socket, uid_t uid)
+{
+    struct hub *hub = &broker->hub;
+    struct lanes *lanes = &hub->shared.lanes;
+
+    if (!sockio_lets_fds_in(socket->fd[0])) {
+        fds_destroy(socket);
+        return;
+    }
+    struct quota_user *user = uid == (uid_t)-1 ? NULL : quotas_get_user(&hub->quotas, uid);
+    struct lane *lane = user ? lane_get(lanes, user) : NULL;
+    lane_put_connection(lane ? lane : lanes->stray, socket);
+    lane_unref(lane);
+    quota_user_unref(user);
+}
+
+/* A client that cannot be let in is told why, if its socket takes it. Takes the socket. */
+static void turn_away(struct broker *broker, struct fds *socket, enum wire_error error,
+                      const char *reason)
 {
     struct log_subject subject = {.uid = (uid_t)-1};
     CLEANUP(text_deinit) struct text text = TEXT_INIT;
+    int fd = socket->fd[0];
 
     text_printf(&text, "{\"sender\":\"bus\",\"type\":\"error\",\"error\":\"%s\",\"message\":",
                 wire_error_name(error));
@@ -109,11 +130,11 @@ static void turn_away(struct broker *broker, int fd, enum wire_error error, cons
     log_about(broker->log, LOG_LEVEL_WARNING, &subject, "turned away", "%s", reason);
     if (!text.failed && sockio_send(fd, &iov, 1, NULL) < 0)
         log_about(broker->log, LOG_LEVEL_DEBUG, &subject, "left before it could be told", NULL);
-    closer_take_fd(&broker->hub.shared.closer, fd);
+    close_stranger(broker, socket, subject.uid);
 }
 
 /* Makes a peer of who may connect. 0 with the peer; else why not. */
-static int admit(struct broker *broker, const struct listener *listener, int fd,
+static int admit(struct broker *broker, const struct listener *listener, struct fds *socket,
                  struct credentials *credentials, char reason[REASON_SIZE], struct peer **ret_peer)
 {
     CLEANUP(text_deinit) struct text text = TEXT_INIT;
@@ -132,7 +153,7 @@ static int admit(struct broker *broker, const struct listener *listener, int fd,
         struct peer_options options = {
             user,        credentials, listener->label, view, broker_limits_of(broker, listener),
             &hub->shares};
-        r = peer_new(&hub->peers, &hub->shared, fd, &options, &slot, ret_peer);
+        r = peer_new(&hub->peers, &hub->shared, socket, &options, &slot, ret_peer);
     }
     if (r == WIRE_ACCESS_DENIED) {
         access_describe(&text, POLICY_CONNECT, (struct span){0}, &verdict);
@@ -156,7 +177,7 @@ static int admit(struct broker *broker, const struct listener *listener, int fd,
 }
 
 /* 0 with the peer; else why not. */
-static int make_peer(struct broker *broker, const struct listener *listener, int fd,
+static int make_peer(struct broker *broker, const struct listener *listener, struct fds *socket,
                      char reason[REASON_SIZE], struct peer **ret_peer)
 {
     struct hub *hub = &broker->hub;
@@ -168,35 +189,52 @@ static int make_peer(struct broker *broker, const struct listener *listener, int
                  "the bus has all the %" PRIu64 " connections it may have (connections)", max);
         return WIRE_LIMIT_EXCEEDED;
     }
-    int r = credentials_read(&credentials, fd);
+    int r = credentials_read(&credentials, socket->fd[0]);
     if (r < 0) {
         snprintf(reason, REASON_SIZE, "%s", strerror(-r));
         return r;
     }
-    r = admit(broker, listener, fd, &credentials, reason, ret_peer);
+    r = admit(broker, listener, socket, &credentials, reason, ret_peer);
     credentials_deinit(&credentials);
     return r;
 }
 
-void broker_accept(struct listener *listener, int fd, void *userdata)
+static void on_accept(struct listener *listener, struct fds *socket, bool shed, void *userdata)
 {
     struct broker *broker = userdata;
     struct hub *hub = &broker->hub;
-    char reason[REASON_SIZE];
+    char reason[REASON_SIZE] = "the bus has no file descriptors left";
     struct peer *peer;
 
-    int r = make_peer(broker, listener, fd, reason, &peer);
+    int r = shed ? WIRE_LIMIT_EXCEEDED : make_peer(broker, listener, socket, reason, &peer);
     if (r != 0) {
-        turn_away(broker, fd, r == WIRE_ACCESS_DENIED ? WIRE_ACCESS_DENIED : WIRE_LIMIT_EXCEEDED,
-                  reason);
+        turn_away(broker, socket,
+                  r == WIRE_ACCESS_DENIED ? WIRE_ACCESS_DENIED : WIRE_LIMIT_EXCEEDED, reason);
         return;
     }
     struct log_subject subject = peer_subject(peer);
     log_about(broker->log, LOG_LEVEL_DEBUG, &subject, "connected", NULL);
+    peer_let_fds_in(peer);
     if (peer->doomed)
         return;
     patience_await_message(hub, peer);
     driver_welcome(hub, peer);
+}
+
+int broker_make_listener(struct broker *broker, const struct config_listener *wanted,
+                         struct endpoint *endpoint, struct listener **ret_listener)
+{
+    struct listener_options options = {.lanes = &broker->hub.shared.lanes,
+                                       .log = broker->log,
+                                       .address = wanted->address,
+                                       .label = wanted->label,
+                                       .accept = on_accept,
+                                       .userdata = broker};
+
+    int r = listener_new(&broker->loop, endpoint, &options, ret_listener);
+    if (r == 0)
+        (*ret_listener)->id = ++broker->last_listener;
+    return r;
 }
 
 /* --------------------------------------------------------- once a turn */
@@ -511,12 +549,9 @@ int broker_listen(struct broker *broker, const struct config_listener *wanted,
 {
     struct listener *listener;
 
-    int r = listener_new(&broker->loop, broker->log, endpoint, wanted->address, wanted->label,
-                         broker_accept, broker, &listener);
-    if (r == 0) {
-        listener->id = ++broker->last_listener;
+    int r = broker_make_listener(broker, wanted, endpoint, &listener);
+    if (r == 0)
         list_append(&broker->listeners, &listener->link);
-    }
     return r;
 }
 
@@ -527,7 +562,7 @@ int broker_open_store(struct broker *broker, struct statedir *dir, bool sealed)
 
 int broker_start_threads(struct broker *broker)
 {
-    int r = closer_start(&broker->hub.shared.closer);
+    int r = closer_start(broker->hub.shared.lanes.closer);
 
     if (r < 0)
         log_write(broker->log, LOG_LEVEL_ERROR, "cannot start threads: %s", strerror(-r));

@@ -73,8 +73,8 @@ int broker_listen(struct broker *broker, const struct config_listener *listener,
  * -errno; the log says why. */
 int broker_open_store(struct broker *broker, struct statedir *dir, bool sealed);
 
-/* Starts all threads that the daemon will ever have, for whoever forbids that to be done
- * later. 0 or -errno; the log says why. */
+/* Starts the one thread that there must be: others help out. 0 or -errno; the log says
+ * why. */
 int broker_start_threads(struct broker *broker);
 
 /* Serves until SIGTERM or SIGINT, then drains. */
@@ -90,7 +90,9 @@ void broker_reload_if_asked(struct broker *broker);
 /* Those of the listener in the configuration; for one that is not in it, the bus's. */
 const struct limits *broker_limits_of(const struct broker *broker, const struct listener *listener);
 
-/* What listeners do with a client; `userdata` is the broker. */
-void broker_accept(struct listener *listener, int fd, void *userdata);
+/* One whose clients become peers; it is not among the broker's yet. Takes the endpoint,
+ * whatever comes of it. 0 or -errno; the log says why. */
+int broker_make_listener(struct broker *broker, const struct config_listener *wanted,
+                         struct endpoint *endpoint, struct listener **ret_listener);
 
 #endif

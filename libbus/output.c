@@ -426,7 +426,7 @@ int output_write(struct output *output, int fd, size_t limit)
     size_t size = MIN(output_size(output), limit);
     struct fds *fds = NULL;
 
-    if (mark && mark->start == output->position) {
+    if (output_has_fds_first(output)) {
         fds = mark->fds;
         first = first->next == &output->marks ? NULL : first->next;
         mark = LIST_ENTRY(first, struct output_mark, link);
@@ -445,6 +445,13 @@ int output_write(struct output *output, int fd, size_t limit)
     output->blocked = (size_t)n < size;
     output_advance(output, (size_t)n);
     return output->blocked ? -EAGAIN : 0;
+}
+
+bool output_has_fds_first(const struct output *output)
+{
+    struct list *first = list_first(&output->marks);
+
+    return first && LIST_ENTRY(first, struct output_mark, link)->start == output->position;
 }
 
 struct output_mark *output_drop_first(struct output *output)

@@ -141,9 +141,12 @@ int output_attach(struct output *output, const struct outgoing *message, size_t 
 void output_undo(struct output *output, size_t size);
 
 /* One sendmsg(2): up to the next message with fds, at most `limit` bytes. 0 if all
- * of that has gone, -EAGAIN if the socket is full now, -ETOOMANYREFS if the kernel
- * refuses the fds of the first message, or what else sendmsg says. */
+ * of that has gone, -EAGAIN if the socket is full now, -ETOOMANYREFS or -EPERM if the
+ * kernel refuses the fds of the first message, or what else sendmsg says. */
 int output_write(struct output *output, int fd, size_t limit);
+
+/* Whether the first message has fds that are still to be sent. */
+bool output_has_fds_first(const struct output *output);
 
 /* Drops the first message, which has fds; none of it may have gone. The caller
  * owns the mark, with fds closed. */

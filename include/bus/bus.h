@@ -337,8 +337,8 @@ BUS_PUBLIC int bus_message_set_header(struct bus_message *message, const char *k
  * error, a call without reply. Does not consume the reference; a message can be
  * sent once (-EALREADY). -EAGAIN: the output is full, nothing was sent, try again
  * from the writable handler. -EMSGSIZE: longer than the bus takes (message_bytes of
- * its greeting, which a first message of more than 64 KiB waits for). -ECONNRESET: not
- * connected. All functions that send return these. */
+ * its greeting, which a first message of more than 64 KiB or with file descriptors waits
+ * for). -ECONNRESET: not connected. All functions that send return these. */
 BUS_PUBLIC int bus_send(struct bus_message *message);
 
 /* Keeps a message. A kept message that was received holds on to the piece of the

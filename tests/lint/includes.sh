@@ -4,8 +4,8 @@
 #
 #     main > broker* > listener > dispatch > {driver* revoke stream} > snapshot
 #     > {audience persist retain} > {announce answer} > deliver > sharing
-#     > {access guard patience} > hub > peer > connection > {latest shares} > outq > config
-#     > rules > policy > {names topics calls receipts monitor presence retained store}
+#     > {access guard patience} > hub > peer > connection* > {latest shares} > outq > config
+#     > rules > policy > {names topics calls receipts monitor presence retained store lane}
 #     > {args database documents quota groups topicset trie}
 #     > {limits backlog deadlines overflow chunk closer credentials document endpoint privileges
 #     sandbox sqlite statedir watch fatal}
@@ -118,7 +118,7 @@ BEGIN {
     base_rank = 3
     count = split("limits,backlog,deadlines,overflow,chunk,closer,credentials,document,endpoint,privileges,sandbox,sqlite,statedir,watch,fatal " \
                   "args,database,documents,quota,groups,topicset,trie " \
-                  "names,topics,calls,receipts,monitor,presence,retained,store policy rules config outq latest,shares connection peer hub " \
+                  "names,topics,calls,receipts,monitor,presence,retained,store,lane policy rules config outq latest,shares connection peer hub " \
                   "access,guard,patience sharing deliver announce,answer audience,persist,retain snapshot revoke,driver,stream dispatch listener broker main", groups, " ")
     for (i = 1; i <= count; i++) {
         n = split(groups[i], members, ",")
