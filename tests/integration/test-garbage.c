@@ -192,7 +192,8 @@ static void assert_nothing_left(struct session *session, struct client *client)
 {
     client_ask(client, "Stats", "{}",
                "{'id':'*','version':'*','uptime':'*','connections':2,'names':1,"
-               "'subscriptions':0,'calls':0,'receipts':0,'monitors':0,'retained':'*','messages':'*'"
+               "'subscriptions':0,'calls':0,'receipts':0,'monitors':0,'groups':'*','retained':'*','"
+               "messages':'*'"
                ",'bytes':'*'}");
 }
 
