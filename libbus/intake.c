@@ -90,6 +90,12 @@ static void intake(struct bus *bus, struct bus_message *message)
             return;
         }
     }
+    if (!bus->greeted && envelope->type == MESSAGE_CALL) {
+        /* The answer may have to wait for what only the greeting says. */
+        client_garbled(bus, BUS_ERROR_INVALID_MESSAGE, "a call before the greeting", 0);
+        bus_message_unref(message);
+        return;
+    }
     if (envelope->type == MESSAGE_EVENT && span_is(envelope->sender, "bus") &&
         take_notice(bus, message)) {
         bus_message_unref(message);
