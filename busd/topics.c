@@ -332,9 +332,9 @@ static bool route_build(struct topics *topics, struct route *route)
 
     finds.capacity = route->capacity;
     topics->cache_bytes -= route->bytes;
-    finds.steps = trie_walk(&topics->patterns, topic, collect, &finds);
-    drop_needless_filters(&finds);
+    topics->steps += trie_walk(&topics->patterns, topic, collect, &finds);
     topics->steps += finds.steps;
+    drop_needless_filters(&finds);
     route->entries = finds.entries;
     route->count = finds.count;
     route->capacity = finds.capacity;

@@ -33,6 +33,7 @@ static void test_defaults(void **state)
         {"fds_per_message", 16, 64},
         {"fds_queued", 64, 256},
         {"subscriptions", 512, 16384},
+        {"wildcards_per_user", 1024, 65536},
         {"names", 64, 512},
         {"calls", 1024, 16384},
         {"call_timeout", 25000, 25000},

@@ -229,6 +229,128 @@ static void test_cache(void **state)
     assert_string_equal(route("t.a"), "0 1");
 }
 
+/* Only what fits the topic costs its route anything; that is made anew no sooner than it
+ * is asked for. */
+static void test_changes(void **state)
+{
+    uint64_t ids[TOPICS_CHANGES];
+
+    subscribe(0, "t.a", NULL);
+    topics_route(&topics, SPAN("t.a"));
+    topics.steps = 0;
+    /* Other topics. */
+    subscribe(1, "t.b", NULL);
+    topics_route(&topics, SPAN("t.a"));
+    assert_int_equal(topics.steps, 0);
+    /* Patterns that do not fit: as many as are remembered. */
+    for (unsigned i = 0; i < TOPICS_CHANGES; i++)
+        ids[i] = subscribe(2, i % 2 ? "*" : "*.b.#", i > 1 ? "org.x" : NULL);
+    topics_route(&topics, SPAN("t.a"));
+    assert_in_range(topics.steps, 1, TOPICS_CHANGES);
+    topics.steps = 0;
+    topics_route(&topics, SPAN("t.a"));
+    assert_int_equal(topics.steps, 0);
+    /* One that is there already, coming and going. */
+    uint64_t twin = subscribe(2, "*", NULL);
+    topics_unsubscribe(&topics, &subscribers[2], twin);
+    topics_route(&topics, SPAN("t.a"));
+    assert_int_equal(topics.steps, 0);
+    /* Patterns that fit, first and last of what is remembered and further back. */
+    for (unsigned after = 0; after < TOPICS_CHANGES + 2; after++) {
+        uint64_t id = subscribe(3, "*.a", NULL);
+        for (unsigned i = 0; i < after; i++)
+            if (i % 2)
+                subscribe(4, "*.c", NULL);
+            else
+                topics_leave(&topics, &subscribers[4]);
+        assert_string_equal(route("t.a"), "0 3");
+        topics_unsubscribe(&topics, &subscribers[3], id);
+        assert_string_equal(route("t.a"), "0");
+    }
+    for (unsigned i = 0; i < TOPICS_CHANGES; i++)
+        topics_unsubscribe(&topics, &subscribers[2], ids[i]);
+    assert_string_equal(route("t.a"), "0");
+    topics.steps = 0;
+    topics_invalidate(&topics);
+    topics_route(&topics, SPAN("t.a"));
+    assert_in_range(topics.steps, 1, 9);
+}
+
+/* The same again costs a walk nothing, whichever of them goes first. */
+static void test_twins(void **state)
+{
+    static const char *const senders[] = {NULL, "org.x"};
+    uint64_t ids[2][5];
+
+    for (unsigned s = 0; s < 2; s++)
+        for (unsigned i = 0; i < 5; i++)
+            ids[s][i] = subscribe(s, "a.*.b", senders[s]);
+    assert_string_equal(route("a.a.b"), "0 1:org.x");
+    topics.steps = 0;
+    topics_invalidate(&topics);
+    topics_route(&topics, SPAN("a.a.b"));
+    assert_int_equal(topics.steps, 6);
+    for (unsigned i = 0; i < 5; i++) {
+        unsigned gone = (i * 2) % 5;
+        assert_string_equal(route("a.a.b"), "0 1:org.x");
+        for (unsigned s = 0; s < 2; s++)
+            assert_int_equal(topics_unsubscribe(&topics, &subscribers[s], ids[s][gone]), 0);
+    }
+    assert_string_equal(route("a.a.b"), "");
+}
+
+/* Steps for a topic of so many segments, which has no route. */
+static size_t count_steps(unsigned segments)
+{
+    char topic[GRAMMAR_NAME_MAX + 1];
+
+    for (unsigned i = 0; i < segments; i++)
+        memcpy(topic + 2 * i, "a.", 2);
+    topics.steps = 0;
+    topics_invalidate(&topics);
+    topics_route(&topics, (struct span){topic, 2 * segments - 1});
+    return topics.steps;
+}
+
+/* Patterns that end in their wildcard are as many as they like. */
+static void test_cost_of_ends(void **state)
+{
+    char pattern[64];
+
+    limits_init(&users.limits, true);
+    users.limits.wildcards_per_user = 0;
+    for (unsigned i = 0; i < 4000; i++) {
+        snprintf(pattern, sizeof(pattern), i % 2 ? "a.a.t%u.*" : "a.a.t%u.#", i / 2);
+        subscribe(i % SUBSCRIBERS, pattern, NULL);
+    }
+    assert_in_range(count_steps(4), 3, 14);
+    assert_string_equal(route("a.a.t100.x"), "8 9");
+}
+
+static void test_wildcards_limit(void **state)
+{
+    struct subscription *first, *second, *none;
+    struct span anybody = {0};
+
+    users.limits.wildcards_per_user = 3;
+    assert_int_equal(
+        topics_subscribe(&topics, &subscribers[0], SPAN("a.*.b.#"), anybody, LIMIT, &first), 0);
+    assert_int_equal(users.first->used[QUOTA_WILDCARDS], 2);
+    assert_int_equal(
+        topics_subscribe(&topics, &subscribers[1], SPAN("*.*.*"), anybody, LIMIT, &none),
+        WIRE_LIMIT_EXCEEDED);
+    assert_int_equal(users.first->used[QUOTA_SUBSCRIPTIONS], 1);
+    assert_int_equal(
+        topics_subscribe(&topics, &subscribers[1], SPAN("*.a"), anybody, LIMIT, &second), 0);
+    assert_int_equal(topics_subscribe(&topics, &subscribers[1], SPAN("*.#"), anybody, LIMIT, &none),
+                     WIRE_LIMIT_EXCEEDED);
+    assert_int_equal(
+        topics_subscribe(&topics, &subscribers[1], SPAN("a.b.*"), anybody, LIMIT, &none), 0);
+    assert_int_equal(topics_unsubscribe(&topics, &subscribers[0], first->id), 0);
+    assert_int_equal(
+        topics_subscribe(&topics, &subscribers[1], SPAN("*.*.*"), anybody, LIMIT, &none), 0);
+}
+
 static void test_marks(void **state)
 {
     uint64_t mark = topics_new_mark(&topics);
@@ -437,10 +559,12 @@ static void test_steps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_nobody),  TEST(test_patterns),    TEST(test_once),
-        TEST(test_filters), TEST(test_unsubscribe), TEST(test_ids_are_ones_own),
-        TEST(test_limit),   TEST(test_steps),       TEST(test_long),
-        TEST(test_cache),   TEST(test_marks),       TEST(test_random),
+        TEST(test_nobody),       TEST(test_patterns),        TEST(test_once),
+        TEST(test_filters),      TEST(test_unsubscribe),     TEST(test_ids_are_ones_own),
+        TEST(test_limit),        TEST(test_steps),           TEST(test_long),
+        TEST(test_cache),        TEST(test_changes),         TEST(test_twins),
+        TEST(test_cost_of_ends), TEST(test_wildcards_limit), TEST(test_marks),
+        TEST(test_random),
     };
 
     return cmocka_run_group_tests_name("topics", tests, NULL, NULL);
