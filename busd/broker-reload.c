@@ -59,6 +59,7 @@ static int open_listeners(struct broker *broker, const struct config *config,
                              broker_accept, broker, &listener);
         if (r == 0) {
             listener->id = ++broker->last_listener;
+            listener->blame = broker_blame;
             list_append(&opened, &listener->link);
         } else {
             *ret_failed = wanted->address;

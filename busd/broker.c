@@ -194,6 +194,18 @@ void broker_accept(struct listener *listener, int fd, void *userdata)
     driver_welcome(hub, peer);
 }
 
+void broker_blame(struct text *text, void *userdata)
+{
+    struct broker *broker = userdata;
+    const struct quota_user *user = quotas_find_largest(&broker->hub.quotas);
+
+    if (user)
+        text_printf(text,
+                    "uid %" PRIu32 " has the most: %" PRIu64 " connections and %" PRIu64
+                    " file descriptors",
+                    (uint32_t)user->uid, user->used[QUOTA_CONNECTIONS], user->used[QUOTA_FDS]);
+}
+
 /* --------------------------------------------------------- once a turn */
 
 /* The first thing at a peer's end: says why. */
@@ -447,6 +459,7 @@ int broker_listen(struct broker *broker, const struct config_listener *wanted,
                          broker_accept, broker, &listener);
     if (r == 0) {
         listener->id = ++broker->last_listener;
+        listener->blame = broker_blame;
         list_append(&broker->listeners, &listener->link);
     }
     return r;

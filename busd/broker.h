@@ -76,5 +76,6 @@ const struct limits *broker_limits_of(const struct broker *broker, const struct 
 
 /* What listeners do with a client; `userdata` is the broker. */
 void broker_accept(struct listener *listener, int fd, void *userdata);
+void broker_blame(struct text *text, void *userdata);
 
 #endif

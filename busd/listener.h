@@ -3,10 +3,10 @@
  * A socket that clients connect to, on the loop. It takes an endpoint, whose socket and
  * files it has from then on, and hands out whoever connects.
  *
- * When file descriptors or memory run out, accepting pauses for 10 ms to 1 s. The
- * last file descriptors are not for connections: with one of them a waiting client is
- * told to go rather than hang, the others are for what the clients that are there send
- * each other.
+ * When file descriptors or memory run out, accepting pauses for 10 ms to 1 s, and the log
+ * says who has the most. The last file descriptors are not for connections: with one of them a
+ * waiting client is told to go rather than hang, the others are for what the clients that are there
+ * send each other.
  */
 #ifndef BUSD_LISTENER_H
 #define BUSD_LISTENER_H
@@ -17,15 +17,20 @@
 #include "busd/endpoint.h"
 #include "libbus/base/list.h"
 #include "libbus/base/log.h"
+#include "libbus/base/text.h"
 
 struct listener;
 
 /* A client has connected; takes the socket. */
 typedef void (*listener_accept)(struct listener *listener, int fd, void *userdata);
 
+/* Appends who has the most of what is missing, for the log. */
+typedef void (*listener_blame)(struct text *text, void *userdata);
+
 struct listener {
-    struct list link; /* for the owner, as is … */
-    uint64_t id;      /* … what its clients remember it by */
+    struct list link;     /* for the owner, as is … */
+    uint64_t id;          /* … what its clients remember it by … */
+    listener_blame blame; /* … and this, which may be NULL */
     uv_poll_t poll;
     uv_timer_t pause;
     unsigned pause_ms;
