@@ -221,6 +221,19 @@ static void on_accept(struct listener *listener, struct fds *socket, bool shed, 
     driver_welcome(hub, peer);
 }
 
+/* Says in the log who uses up what the bus has run out of. */
+static void on_blame(struct text *text, void *userdata)
+{
+    struct broker *broker = userdata;
+    const struct quota_user *user = quotas_find_largest(&broker->hub.quotas);
+
+    if (user)
+        text_printf(text,
+                    "uid %" PRIu32 " has the most: %" PRIu64 " connections and %" PRIu64
+                    " file descriptors",
+                    (uint32_t)user->uid, user->used[QUOTA_CONNECTIONS], user->used[QUOTA_FDS]);
+}
+
 int broker_make_listener(struct broker *broker, const struct config_listener *wanted,
                          struct endpoint *endpoint, struct listener **ret_listener)
 {
@@ -229,6 +242,7 @@ int broker_make_listener(struct broker *broker, const struct config_listener *wa
                                        .address = wanted->address,
                                        .label = wanted->label,
                                        .accept = on_accept,
+                                       .blame = on_blame,
                                        .userdata = broker};
 
     int r = listener_new(&broker->loop, endpoint, &options, ret_listener);

@@ -77,10 +77,15 @@ static void shed_with_reserve(struct listener *listener)
 /* Accepting goes on later, so that it does not spin meanwhile. */
 static void pause_accepting(struct listener *listener, int error)
 {
+    CLEANUP(text_deinit) struct text culprit = TEXT_INIT;
+
+    listener->blame(&culprit, listener->userdata);
     listener->pause_ms =
         MIN(MAX(listener->pause_ms * 2, (unsigned)PAUSE_FIRST_MS), (unsigned)PAUSE_LONGEST_MS);
-    log_limited(listener->log, LOG_LEVEL_WARNING, "cannot accept a connection: %s; pausing %u ms",
-                strerror(error), listener->pause_ms);
+    log_limited(listener->log, LOG_LEVEL_WARNING,
+                "cannot accept a connection: %s; pausing %u ms%s%s", strerror(error),
+                listener->pause_ms, culprit.size > 0 ? "; " : "",
+                culprit.size > 0 && !culprit.failed ? culprit.data : "");
     uv_poll_stop(&listener->poll);
     uv_timer_start(&listener->pause, on_pause_over, listener->pause_ms, 0);
 }
@@ -158,6 +163,7 @@ int listener_new(uv_loop_t *loop, struct endpoint *endpoint, const struct listen
                                   .lanes = options->lanes,
                                   .log = options->log,
                                   .accept = options->accept,
+                                  .blame = options->blame,
                                   .userdata = options->userdata};
     list_init(&listener->link);
     listener->address = strdup(options->address);

@@ -3,10 +3,10 @@
  * A socket that clients connect to, on the loop. It takes an endpoint, whose socket and
  * files it has from then on, and hands out whoever connects.
  *
- * When file descriptors or memory run out, accepting pauses for 10 ms to 1 s. The
- * last file descriptors are not for connections: with one of them a waiting client is
- * told to go rather than hang, the others are for what the clients that are there send
- * each other.
+ * When file descriptors or memory run out, accepting pauses for 10 ms to 1 s, and the log
+ * says who has the most. The last file descriptors are not for connections: with one of them a
+ * waiting client is told to go rather than hang, the others are for what the clients that are there
+ * send each other.
  */
 #ifndef BUSD_LISTENER_H
 #define BUSD_LISTENER_H
@@ -19,6 +19,7 @@
 #include "busd/lane.h"
 #include "libbus/base/list.h"
 #include "libbus/base/log.h"
+#include "libbus/base/text.h"
 #include "libbus/wire/fdqueue.h"
 
 struct listener;
@@ -27,6 +28,9 @@ struct listener;
  * be shed if no file descriptors are left for it. */
 typedef void (*listener_accept)(struct listener *listener, struct fds *socket, bool shed,
                                 void *userdata);
+
+/* Appends who has the most of what is missing, for the log. */
+typedef void (*listener_blame)(struct text *text, void *userdata);
 
 struct listener {
     struct list link; /* for the owner, as is … */
@@ -45,6 +49,7 @@ struct listener {
     struct lanes *lanes;
     struct log *log;
     listener_accept accept;
+    listener_blame blame;
     void *userdata;
 };
 
@@ -54,6 +59,7 @@ struct listener_options {
     const char *address;
     const char *label; /* may be empty */
     listener_accept accept;
+    listener_blame blame;
     void *userdata;
 };
 

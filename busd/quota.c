@@ -89,6 +89,24 @@ struct quota_user *quota_user_unref(struct quota_user *user)
     return NULL;
 }
 
+static uint64_t count_open(const struct quota_user *user)
+{
+    return user->used[QUOTA_CONNECTIONS] + user->used[QUOTA_FDS];
+}
+
+const struct quota_user *quotas_find_largest(const struct quotas *quotas)
+{
+    const struct quota_user *largest = NULL;
+
+    for (struct hash_node *node = hash_walk(&quotas->users, NULL); node;
+         node = hash_walk(&quotas->users, node)) {
+        const struct quota_user *user = CONTAINER_OF(node, struct quota_user, node);
+        if (!largest || count_open(user) > count_open(largest))
+            largest = user;
+    }
+    return largest;
+}
+
 void charge_init(struct charge *charge, struct quota_user *user, enum quota_slot slot)
 {
     *charge = (struct charge){.user = user, .slot = slot};

@@ -83,6 +83,10 @@ struct quota_user *quotas_get_user(struct quotas *quotas, uid_t uid);
 struct quota_user *quota_user_unref(struct quota_user *user); /* NULL; asserts that
                                                                  the last owes nothing */
 
+/* The user with the most connections and file descriptors, taken together; NULL if there is
+ * none. It looks at all users. */
+const struct quota_user *quotas_find_largest(const struct quotas *quotas);
+
 /* A charge of nothing yet. */
 void charge_init(struct charge *charge, struct quota_user *user, enum quota_slot slot);
 

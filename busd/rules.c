@@ -27,6 +27,19 @@ static bool read_number(const json_t *value, uint32_t *ret_number)
     return true;
 }
 
+/* There is no such account, or nobody can say now whether there is. */
+static void fail_lookup(const struct document *document, const struct document_step *step,
+                        const char *kind, const char *name, int error,
+                        char reason[DOCUMENT_REASON_SIZE])
+{
+    if (error == EMFILE || error == ENFILE || error == ENOMEM || error == EIO)
+        document_fault(document, step, reason, "%s: cannot look up the %s '%.100s': %s", step->key,
+                       kind, name, strerror(error));
+    else
+        document_fault(document, step, reason, "%s: there is no %s '%.100s'", step->key, kind,
+                       name);
+}
+
 bool rules_read_user(const struct document *document, const struct document_step *step,
                      const json_t *value, uid_t *ret_uid, char reason[DOCUMENT_REASON_SIZE])
 {
@@ -41,7 +54,7 @@ bool rules_read_user(const struct document *document, const struct document_step
     errno = 0;
     const struct passwd *entry = getpwnam(name);
     if (!entry) {
-        document_fault(document, step, reason, "%s: there is no user '%.100s'", step->key, name);
+        fail_lookup(document, step, "user", name, errno, reason);
         return false;
     }
     *ret_uid = entry->pw_uid;
@@ -60,9 +73,10 @@ bool rules_read_group(const struct document *document, const struct document_ste
                        step->key);
         return false;
     }
+    errno = 0;
     const struct group *entry = getgrnam(name);
     if (!entry) {
-        document_fault(document, step, reason, "%s: there is no group '%.100s'", step->key, name);
+        fail_lookup(document, step, "group", name, errno, reason);
         return false;
     }
     *ret_gid = entry->gr_gid;

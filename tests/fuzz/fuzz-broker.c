@@ -24,6 +24,7 @@
 #include "libbus/wire/sockio.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/model.h"
+#include "tests/fuzz/wrapped.h"
 
 #define COMMANDS_MAX 96
 #define TURNS_MAX    10000
@@ -32,6 +33,9 @@
 struct world {
     struct log log;
     struct limits limits;
+    struct config_source source; /* for reloads, too */
+    const char *address;
+    char address_text[32];
     struct broker broker;
     struct model model;
     struct fuzz_input input;
@@ -45,43 +49,30 @@ static struct sockaddr_un address;
 static socklen_t address_size = sizeof(address);
 static unsigned fds_open;
 
-/* Instead of libuv's clock, and of threads (the linker's --wrap): the same input must
- * always take the same way. */
-static uint64_t now;
-uint64_t __wrap_uv_now(const uv_loop_t *loop);
-uint64_t __wrap_uv_now(const uv_loop_t *loop)
-{
-    return now;
-}
-
-/* No thread: what is to be closed is closed on the spot. */
-void __wrap_closer_put(struct closer *closer, struct closer_lane *lane, enum closer_kind kind,
-                       struct fds *fds);
-void __wrap_closer_put(struct closer *closer, struct closer_lane *lane, enum closer_kind kind,
-                       struct fds *fds)
-{
-    list_remove(&fds->link);
-    lane->taken[kind] += fds->count;
-    lane->closed[kind] += fds->count;
-    fds_destroy(fds);
-}
-
 /* --------------------------------------------------------------- the broker */
 
-static void load_config(struct config *config, const char *address_text)
+static void load_config(struct world *world, struct config *config)
 {
     /* Small, so that they are reached; but whoever is paused may stay so. */
     static const char *const limits[] = {
-        "message_bytes=4096", "fds_per_message=2", "subscriptions=6", "names=3",         "calls=4",
-        "monitors=2",         "invalid_lines=4",   "retained=3",      "stall_timeout=0",
+        "message_bytes=4096",
+        "fds_per_message=2",
+        "subscriptions=6",
+        "names=3",
+        "calls=4",
+        "monitors=2",
+        "invalid_lines=4",
+        "retained=3",
+        "stall_timeout=0",
+        "wildcards_per_user=7",
     };
-    struct config_source source = {.limits = limits,
-                                   .limit_count = ARRAY_SIZE(limits),
-                                   .addresses = &address_text,
-                                   .address_count = 1};
     char reason[CONFIG_REASON_SIZE];
 
-    FUZZ_CHECK(config_load(config, &source, reason), "%s", reason);
+    world->source = (struct config_source){.limits = limits,
+                                           .limit_count = ARRAY_SIZE(limits),
+                                           .addresses = &world->address,
+                                           .address_count = 1};
+    FUZZ_CHECK(config_load(config, &world->source, reason), "%s", reason);
 }
 
 static void start(struct world *world)
@@ -90,21 +81,20 @@ static void start(struct world *world)
         .mode = 0600, .owner = (uid_t)-1, .group = (gid_t)-1, .user = (uid_t)-1};
     struct endpoint endpoint;
     struct config config;
-    char text[32];
     int fd = fcntl(listening_fd, F_DUPFD_CLOEXEC, 0);
 
-    now = 1000;
+    wrapped_now = 1000;
     log_init(&world->log, LOG_LEVEL_ERROR);
-    snprintf(text, sizeof(text), "fd:%d", fd);
-    options.address = text;
-    load_config(&config, text);
+    snprintf(world->address_text, sizeof(world->address_text), "fd:%d", fd);
+    options.address = world->address = world->address_text;
+    load_config(world, &config);
     world->limits = config.limits;
     FUZZ_CHECK(fd >= 0 && endpoint_open(&endpoint, &options, &world->log) == 0, "no socket");
-    FUZZ_CHECK(broker_init(&world->broker, &world->log, NULL, &config) == 0, "no broker");
+    FUZZ_CHECK(broker_init(&world->broker, &world->log, &world->source, &config) == 0, "no broker");
     FUZZ_CHECK(broker_listen(&world->broker, &world->broker.config.listeners[0], &endpoint) == 0,
                "no listener");
     model_init(&world->model, &world->limits);
-    world->model.now = now;
+    world->model.now = wrapped_now;
 }
 
 /* Runs the loop until nobody has anything more to read, and checks that everybody has
@@ -337,15 +327,49 @@ static void say_request(struct world *world, struct text *text)
     text_append_string(text, "}}");
 }
 
+/* The question whether somebody may do something: of any verb, whole or not. */
+static void say_explain(struct world *world, struct text *text)
+{
+    static const char *const verbs[] = {"connect",   "own",     "call",   "publish",
+                                        "subscribe", "monitor", "manage", "sing"};
+    uint8_t flags = fuzz_byte(&world->input);
+
+    begin_bus_call(world, text, "Explain");
+    text_printf(text, "\"verb\":\"%s\"", verbs[flags & 7]);
+    if (flags & 8)
+        text_printf(text, ",\"name\":\"%s\"", pick_name(&world->input));
+    if (flags & 16)
+        text_printf(text, ",\"topic\":\"%s\"", pick_pattern(&world->input));
+    if (flags & 32)
+        text_append_string(text, ",\"uid\":1,\"gids\":[1,2]");
+    if (flags & 64) {
+        text_append_string(text, ",\"to\":\"");
+        append_destination(world, text);
+        text_append_string(text, "\"");
+    }
+    if (flags & 128) {
+        text_append_string(text, ",\"peer\":\"");
+        append_destination(world, text);
+        text_append_string(text, "\"");
+    }
+    text_append_string(text, "}}");
+}
+
 static void say_other_method(struct world *world, struct text *text)
 {
     static const char *const methods[] = {"Ping",       "GetId",   "ListNames",
                                           "Introspect", "Stats",   "GetCredentials",
                                           "GetName",    "Monitor", "Sing"};
-    uint8_t which = fuzz_byte(&world->input) % ARRAY_SIZE(methods);
+    uint8_t which = fuzz_byte(&world->input);
 
-    begin_bus_call(world, text, methods[which]);
-    if (which >= 4 && which <= 6) {
+    if (which >= 0xe0 && which < 0xf0) {
+        say_explain(world, text);
+        return;
+    }
+    bool reload = which >= 0xf0;
+    which %= ARRAY_SIZE(methods);
+    begin_bus_call(world, text, reload ? "Reload" : methods[which]);
+    if (!reload && which >= 4 && which <= 6) {
         text_append_string(text, "\"name\":\"");
         append_destination(world, text);
         text_append_string(text, "\"");
@@ -477,7 +501,7 @@ static void pass_time(struct world *world)
 
     settle(world);
     uint64_t ms = spans[fuzz_byte(&world->input) % ARRAY_SIZE(spans)];
-    now += ms;
+    wrapped_now += ms;
     model_advance(&world->model, ms);
     world->busy = true;
     settle(world);
@@ -544,8 +568,8 @@ static void run_command(struct world *world)
         fds = say_event(world, &text);
         break;
     }
-    /* Such a line can be one too many. */
-    if (text.size >= world->limits.message_bytes)
+    /* Such a line can be one too many; and a reload is answered at the end of its turn. */
+    if (text.size >= world->limits.message_bytes || strstr(text.data, "\"Reload\""))
         say_alone(world, k, &text, fds);
     else
         say(world, k, &text, fds, options);
@@ -584,6 +608,7 @@ static void run(const uint8_t *data, size_t size)
     check_empty(&world.broker.hub, &world.model);
     model_deinit(&world.model);
     broker_deinit(&world.broker);
+    log_deinit(&world.log);
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)

@@ -2,7 +2,8 @@
 /*
  * Out of file descriptors, for real: with a limit set from outside, those that are
  * connected are served as before, those that wait are told to go and cost no processor
- * time, and when there are some again, everybody is let in.
+ * time, and when there are some again, everybody is let in. The log says who has them.
+ * A configuration that cannot be read then stays as it was.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,13 +13,16 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "tests/support/policy.h"
 #include "tests/support/process.h"
 #include "tests/support/transcript.h"
 
-#define CROWD 200
+#define CROWD     200
+#define OTHER_UID 4242
 /* A twentieth of the time: five per cent of a processor. */
 #define WATCHED_MS 1000
 #define CPU_NS_MAX (WATCHED_MS * UINT64_C(1000000) / 20)
@@ -214,6 +218,126 @@ static void test_storm(struct session *session)
     exchange_fds(a, b);
 }
 
+static void expect_logged_soon(const struct session *session, const char *text)
+{
+    uint64_t end = process_now() + 10000;
+
+    while (!busd_has_logged(&session->busd, text)) {
+        CHECK(process_now() < end, "the log does not say: %s", text);
+        usleep(1000);
+    }
+}
+
+/* The log names the user who has the most of what has run out. */
+static void test_culprit(struct session *session)
+{
+    struct client *a = session_connect(session, "A");
+    struct client *b = session_connect(session, "B");
+    int fd[CROWD];
+
+    if (geteuid() != 0) {
+        print_message("not root: there is no other user to be\n");
+        return;
+    }
+    client_ask(b, "Ping", "{}", "{}");
+    assert_int_equal(chmod(session->busd.directory, 0711), 0);
+    assert_int_equal(chmod(session->busd.path, 0666), 0);
+    assert_true(process_limit_fds(session->busd.pid, 60));
+    assert_int_equal(seteuid(OTHER_UID), 0);
+    for (size_t i = 0; i < CROWD; i++)
+        fd[i] = connect_to(session->busd.path);
+    assert_int_equal(seteuid(0), 0);
+    expect_logged_soon(session, "cannot accept a connection: Too many open files; "
+                                "pausing 10 ms; uid 4242 has the most: ");
+    close_all(fd, CROWD);
+    assert_let_in(session, a);
+    assert_true(process_limit_fds(session->busd.pid, SIZE_MAX));
+}
+
+/* ------------------------------------------- a configuration read anew */
+
+#define OPEN   POLICY("{'allow':'*'}")
+#define CLOSED POLICY("{'deny':'own'},{'allow':'*'}")
+
+static bool may_own(struct client *client)
+{
+    json_t *answer = client_ask_json(client, "Explain", "{'verb':'own','name':'org.example.A'}");
+    bool allow = json_is_true(json_object_get(answer, "allow"));
+
+    json_decref(answer);
+    return allow;
+}
+
+/* By a signal that nobody answers: the log says it. */
+static void test_reload(struct session *session)
+{
+    struct client *a = session_connect(session, "A");
+    CLEANUP(cleanup_free)
+    char *failed = policy_text(session, "DIR/config.json: Too many open files: the configuration "
+                                        "stays as it was");
+
+    assert_int_equal(busd_configure(&session->busd, CLOSED), 0);
+    assert_true(process_limit_fds(session->busd.pid, 0));
+    kill(session->busd.pid, SIGHUP);
+    expect_logged_soon(session, failed);
+    assert_true(may_own(a));
+    client_ask(a, "RequestName", "{'name':'org.example.A'}", "{'state':'owner'}");
+    policy_reload_fails(a, CLOSED, "DIR/config.json: Too many open files");
+    assert_true(may_own(a));
+
+    assert_true(process_limit_fds(session->busd.pid, SIZE_MAX));
+    kill(session->busd.pid, SIGHUP);
+    expect_logged_soon(session, "the configuration has been read anew");
+    assert_false(may_own(a));
+    client_ask_error(a, "RequestName", "{'name':'org.example.B'}", "bus.AccessDenied");
+}
+
+#define WITH_ANOTHER                                                                               \
+    "{'listeners':[" POLICY_LISTENERS                                                              \
+    "," LISTENER("another") "],"                                                                   \
+                            "'policy':[{'deny':'own'},{'allow':'*'}]}"
+
+/* Reload is answered. Whether it was with success; else nothing has changed. */
+static bool try_reload(struct client *client)
+{
+    client_send(client, "{'type':'call','id':9,'to':'bus','method':'Reload'}");
+    struct message *message = client_next(client);
+    const char *error = json_string_value(json_object_get(message->json, "error"));
+    const char *reason = json_string_value(json_object_get(message->json, "message"));
+
+    CHECK(!error || (reason && strstr(reason, "Too many open files")), "%s", message->line);
+    bool right = !error;
+    message_free(message);
+    assert_int_equal(may_own(client), !right);
+    return right;
+}
+
+/* With one file descriptor more each time it comes further, with a listener to be opened
+ * on the way, until it has all that it needs. */
+static void test_reload_in_part(struct session *session)
+{
+    struct client *a = session_connect(session, "A");
+    CLEANUP(cleanup_free) char *path = policy_text(session, "DIR/another");
+    CLEANUP(cleanup_free) char *lock = policy_text(session, "DIR/another.lock");
+    unsigned failures = 0;
+
+    assert_int_equal(busd_configure(&session->busd, WITH_ANOTHER), 0);
+    for (size_t room = 0;; room++) {
+        assert_true(process_limit_fds(session->busd.pid, room));
+        if (try_reload(a))
+            break;
+        failures++;
+        assert_int_equal(access(path, F_OK), -1);
+        assert_int_equal(access(lock, F_OK), -1);
+        session_expect_fds(session, 1);
+    }
+    assert_in_range(failures, 2, 10);
+    assert_true(process_limit_fds(session->busd.pid, SIZE_MAX));
+    session_connect_as(session, "B", "another", NULL);
+    policy_reload(a, OPEN);
+    assert_true(may_own(a));
+}
+
 /* Whatever soft limit it is started with, it takes as many as it may have. */
 static void test_limit_raised(struct session *session)
 {
@@ -231,10 +355,16 @@ static void test_limit_raised(struct session *session)
     assert_int_equal(busd_stop(&busd), 0);
 }
 
+#define CONFIGURED_PLAIN(function)                                                                 \
+    {                                                                                              \
+        .name = #function, .run = function, .config = OPEN, .plain_only = true                     \
+    }
+
 static const struct transcript transcripts[] = {
     TRANSCRIPT_PLAIN(test_limit_raised), TRANSCRIPT_PLAIN(test_crowd),
     TRANSCRIPT_PLAIN(test_full_table),   TRANSCRIPT_PLAIN(test_no_reserve),
-    TRANSCRIPT_PLAIN(test_storm),
+    TRANSCRIPT_PLAIN(test_storm),        TRANSCRIPT_PLAIN(test_culprit),
+    CONFIGURED_PLAIN(test_reload),       CONFIGURED_PLAIN(test_reload_in_part),
 };
 
 int main(void)

@@ -83,6 +83,31 @@ static void test_counted(void **state)
     quota_user_unref(b);
 }
 
+/* Whom a lack of file descriptors is due to. */
+static void test_largest(void **state)
+{
+    struct quota_user *a, *b;
+    struct charge connections[3], fds;
+
+    assert_null(quotas_find_largest(&quotas));
+    a = quotas_get_user(&quotas, 1);
+    assert_ptr_equal(quotas_find_largest(&quotas), a);
+    b = quotas_get_user(&quotas, 2);
+    assert_int_equal(charge_one(&connections[0], a, QUOTA_CONNECTIONS), 0);
+    assert_int_equal(charge_one(&connections[1], b, QUOTA_CONNECTIONS), 0);
+    assert_int_equal(charge_one(&connections[2], b, QUOTA_CONNECTIONS), 0);
+    assert_ptr_equal(quotas_find_largest(&quotas), b);
+    charge_init(&fds, a, QUOTA_FDS);
+    charge_set(&fds, 2);
+    assert_ptr_equal(quotas_find_largest(&quotas), a);
+    charge_give_back(&fds);
+    assert_ptr_equal(quotas_find_largest(&quotas), b);
+    for (size_t i = 0; i < ARRAY_SIZE(connections); i++)
+        charge_give_back(&connections[i]);
+    quota_user_unref(a);
+    quota_user_unref(b);
+}
+
 static void test_numbers(void **state)
 {
     static const uint64_t values[] = {0,         1, 2, 1u << 20, UINT64_MAX / 2, UINT64_MAX - 1,
@@ -200,6 +225,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_users, setup, teardown),
         cmocka_unit_test_setup_teardown(test_counted, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_largest, setup, teardown),
         cmocka_unit_test_setup_teardown(test_numbers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_greed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_greed_within, setup, teardown),
