@@ -34,7 +34,8 @@ bool access_call(const struct peer *caller, const struct peer *callee, struct sp
                (struct policy_question){.verb = POLICY_CALL,
                                         .callee = callee ? &callee->names : NULL,
                                         .name = name,
-                                        .method = method},
+                                        .method = method,
+                                        .every_method = policy_opens_all(method)},
                ret_verdict);
 }
 

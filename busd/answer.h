@@ -40,8 +40,8 @@ void answer_denied(struct hub *hub, struct peer *sender, const struct envelope *
 /* The last line to a peer whose end has a reason: bus.Disconnected. */
 void answer_goodbye(struct hub *hub, struct peer *peer, const char *reason);
 
-/* Tells the callee that a call has ended; `reason` is cancelled, disconnected or
- * timeout. */
+/* Tells the callee that a call has ended; `reason` is cancelled, disconnected, timeout or
+ * limit. */
 void answer_cancel(struct hub *hub, struct peer *caller, struct peer *callee, uint64_t id,
                    const char *reason);
 

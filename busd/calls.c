@@ -68,12 +68,12 @@ static void call_free(struct calls *calls, struct call *call)
 }
 
 int calls_add(struct calls *calls, struct call_party *caller, struct call_party *callee,
-              uint64_t id, uint64_t at, size_t max)
+              const struct call_terms *terms, size_t max)
 {
-    uint64_t hash = call_hash(calls, caller, id);
+    uint64_t hash = call_hash(calls, caller, terms->id);
     struct charge charge;
 
-    if (find(calls, caller, id, hash))
+    if (find(calls, caller, terms->id, hash))
         return WIRE_INVALID_MESSAGE;
     if (caller->made_count >= max || charge_one(&charge, caller->user, QUOTA_CALLS) != 0)
         return WIRE_LIMIT_EXCEEDED;
@@ -83,16 +83,23 @@ int calls_add(struct calls *calls, struct call_party *caller, struct call_party 
         charge_give_back(&charge);
         return -ENOMEM;
     }
-    *call = (struct call){.caller = caller, .callee = callee, .id = id, .charge = charge};
+    *call = (struct call){.caller = caller,
+                          .callee = callee,
+                          .id = terms->id,
+                          .timeout = terms->timeout,
+                          .progress = terms->now,
+                          .more = terms->more,
+                          .charge = charge};
     list_init(&call->by_caller);
+    backlog_waiter_init(&call->waiter, NULL);
     if (hash_add(&calls->table, &call->node, hash) < 0) {
         charge_give_back(&call->charge);
         call_free(calls, call);
         return -ENOMEM;
     }
     deadline_init(&call->deadline, DEADLINE_CALL);
-    if (at > 0)
-        deadlines_add(calls->deadlines, &call->deadline, at);
+    if (terms->timeout > 0)
+        deadlines_add(calls->deadlines, &call->deadline, terms->now + terms->timeout);
     list_append(&caller->made, &call->by_caller);
     list_append(&callee->received, &call->by_callee);
     caller->made_count++;
@@ -105,9 +112,42 @@ struct call *calls_find(const struct calls *calls, const struct call_party *call
     return find(calls, caller, id, call_hash(calls, caller, id));
 }
 
+bool calls_expire(struct calls *calls, struct call *call, uint64_t now)
+{
+    uint64_t at = call->progress + call->timeout;
+
+    if (at <= now || call->broken)
+        return true;
+    deadlines_add(calls->deadlines, &call->deadline, at);
+    return false;
+}
+
+void calls_pause(struct calls *calls, struct call *call)
+{
+    call->paused = true;
+    if (!call->broken)
+        deadlines_remove(calls->deadlines, &call->deadline);
+}
+
+void calls_resume(struct calls *calls, struct call *call, uint64_t now)
+{
+    call->paused = false;
+    call->progress = now;
+    if (call->timeout > 0 && !call->broken)
+        deadlines_add(calls->deadlines, &call->deadline, now + call->timeout);
+}
+
+void calls_break(struct calls *calls, struct call *call, uint64_t now)
+{
+    call->broken = true;
+    deadlines_remove(calls->deadlines, &call->deadline);
+    deadlines_add(calls->deadlines, &call->deadline, now);
+}
+
 void calls_remove(struct calls *calls, struct call *call)
 {
     hash_remove(&calls->table, &call->node);
+    backlog_leave(&call->waiter);
     deadlines_remove(calls->deadlines, &call->deadline);
     list_remove(&call->by_caller);
     list_remove(&call->by_callee);

@@ -257,7 +257,7 @@ int deliver_to(struct hub *hub, struct peer *receiver, const struct piece *piece
     if (r != 0)
         return WIRE_LIMIT_EXCEEDED;
     queued(hub, receiver, piece);
-    if (is_event(delivery))
+    if (is_event(delivery) || delivery == DELIVER_ITEM)
         peer_set_dirty(receiver);
     else
         peer_set_urgent(receiver);

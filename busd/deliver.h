@@ -5,10 +5,10 @@
  *
  * What happens beyond the hard limit of a receiver's queue (`queue_bytes`) depends
  * on what it is: an event is dropped and counted, and the receiver told with
- * bus.overflow as soon as it reads again; a call is refused; an answer may go
- * beyond by as much again, and then the receiver is cut, for it does not read what
- * it asked for. The same goes for `fds_queued`, but that an answer whose fds do not
- * fit is replaced by an error. And the same goes for what the receiver's user may have
+ * bus.overflow as soon as it reads again; a call is refused, and so is an item, one of
+ * several replies; an answer may go beyond by as much again, and then the receiver is cut, for it
+ * does not read what it asked for. The same goes for `fds_queued`, but that an answer whose fds do
+ * not fit is replaced by an error. And the same goes for what the receiver's user may have
  * (`bytes_per_user`, `fds_per_user`), but that an answer then costs the connection of
  * this user that leaves the most unread.
  *
@@ -28,6 +28,7 @@ enum delivery {
     DELIVER_EVENT,      /* … for who may lose it … */
     DELIVER_DISCONNECT, /* … or for who had rather be cut than lose it */
     DELIVER_CALL,
+    DELIVER_ITEM,   /* a reply that says that another follows */
     DELIVER_ANSWER, /* what is never dropped: replies, errors, cancels, notices */
 };
 

@@ -9,8 +9,10 @@
 #include "busd/driver.h"
 #include "busd/guard.h"
 #include "busd/patience.h"
+#include "busd/persist.h"
 #include "busd/retain.h"
 #include "busd/sharing.h"
+#include "busd/stream.h"
 #include "libbus/base/macros.h"
 
 /* --------------------------------------------------- outstanding answers */
@@ -133,6 +135,22 @@ static struct receipt *open_receipt(struct hub *hub, struct peer *sender,
     return r == 0 ? receipt : NULL;
 }
 
+/* Keeps the value of an event, or ends it. False: it has been refused. */
+static bool keep_value(struct hub *hub, struct peer *sender, const struct envelope *envelope,
+                       const struct route *route, struct receipt *receipt)
+{
+    struct persist_ticket *ticket;
+
+    if (!persist_begin(hub, sender, envelope, &ticket))
+        return false;
+    if (!retain_event(hub, sender, envelope, route->guard != NULL)) {
+        persist_cancel(ticket);
+        return false;
+    }
+    persist_await(hub, sender, envelope, ticket, receipt);
+    return true;
+}
+
 static void dispatch_event(struct hub *hub, struct peer *sender, const struct envelope *envelope,
                            struct fds *fds)
 {
@@ -146,8 +164,7 @@ static void dispatch_event(struct hub *hub, struct peer *sender, const struct en
         return;
     if (envelope->id > 0 && !(receipt = open_receipt(hub, sender, envelope)))
         return;
-    if (envelope_has(envelope, KEY_RETAIN) &&
-        !retain_event(hub, sender, envelope, route->guard != NULL)) {
+    if (envelope_has(envelope, KEY_RETAIN) && !keep_value(hub, sender, envelope, route, receipt)) {
         if (receipt)
             receipt_close(receipt);
         return;
@@ -164,26 +181,23 @@ static void dispatch_event(struct hub *hub, struct peer *sender, const struct en
 
 /* --------------------------------------------------------------- calls */
 
-/* The deadline of a call on the wheel's clock, 0 for none. */
-static uint64_t call_deadline(struct hub *hub, const struct peer *caller,
-                              const struct envelope *envelope)
-{
-    uint64_t timeout =
-        envelope_has(envelope, KEY_TIMEOUT) ? envelope->timeout : caller->limits->call_timeout;
-
-    return timeout > 0 ? hub_now(hub) + timeout : 0;
-}
-
 /* Remembers who is to answer; an error has been sent if that cannot be. */
 static bool track_call(struct hub *hub, struct peer *caller, struct peer *callee,
                        const struct envelope *envelope)
 {
+    const struct call_terms terms = {
+        .id = envelope->id,
+        .now = hub_now(hub),
+        .timeout =
+            envelope_has(envelope, KEY_TIMEOUT) ? envelope->timeout : caller->limits->call_timeout,
+        .more = envelope->more,
+    };
+
     if (has_receipt(hub, caller, envelope->id)) {
         complain_of_id(hub, caller, envelope);
         return false;
     }
-    int r = calls_add(&hub->calls, &caller->calls, &callee->calls, envelope->id,
-                      call_deadline(hub, caller, envelope),
+    int r = calls_add(&hub->calls, &caller->calls, &callee->calls, &terms,
                       outstanding_left(caller, caller->receipts.count));
 
     if (r == WIRE_INVALID_MESSAGE)
@@ -256,6 +270,14 @@ static void dispatch_answer(struct hub *hub, struct peer *callee, const struct e
         answer_error(hub, callee, envelope, WIRE_NO_SUCH_CALL, NULL);
         return;
     }
+    if (envelope->more) {
+        stream_item(hub, call, envelope, fds);
+        return;
+    }
+    if (call->broken) {
+        stream_end_broken(hub, call);
+        return;
+    }
     struct peer *caller = peer_of_party(call->caller);
     calls_remove(&hub->calls, call);
     int r = deliver_message(hub, callee, caller, envelope, fds, DELIVER_ANSWER);
@@ -293,6 +315,12 @@ static void expire_call(struct hub *hub, struct call *call)
     struct peer *caller = peer_of_party(call->caller);
     uint64_t id = call->id;
 
+    if (!calls_expire(&hub->calls, call, hub_now(hub)))
+        return;
+    if (call->broken) {
+        stream_end_broken(hub, call);
+        return;
+    }
     abandon_call(hub, call, "timeout");
     answer_call_error(hub, caller, id, WIRE_TIMEOUT, NULL);
 }
@@ -357,10 +385,13 @@ static void refuse_fds(struct hub *hub, struct peer *sender, const struct envelo
     struct call *call = answers ? find_answered(hub, sender, envelope) : NULL;
 
     answer_error(hub, sender, envelope, error, "%s", reason);
-    if (!call)
+    if (!call || (envelope->more && !call->more))
         return;
     struct peer *caller = peer_of_party(call->caller);
-    calls_remove(&hub->calls, call);
+    if (envelope->more)
+        abandon_call(hub, call, "limit");
+    else
+        calls_remove(&hub->calls, call);
     answer_call_error(hub, caller, envelope->id, error, "the answer was lost: %s", reason);
 }
 

@@ -51,19 +51,16 @@ static struct peer *find_peer(struct driver_call *call)
     return peer;
 }
 
-/* The connection's pidfd as a set of fds; NULL if the kernel has none to give. */
-static struct fds *peer_pidfd(struct hub *hub, const struct peer *peer)
+/* The connection's pidfd as a set of fds; NULL if the kernel has none to give. Closing one
+ * takes no time, and so needs no lane. */
+static struct fds *peer_pidfd(const struct peer *peer)
 {
     int fd = credentials_pidfd(peer->connection.fd);
     if (fd < 0)
         return NULL;
     struct fds *fds = fds_new(&fd, 1);
-    if (!fds) {
+    if (!fds)
         close(fd);
-        return NULL;
-    }
-    fds->release = closer_release;
-    fds->userdata = &hub->shared.closer;
     return fds;
 }
 
@@ -86,7 +83,7 @@ void driver_get_credentials(struct driver_call *call)
         driver_fail(call, WIRE_LIMIT_EXCEEDED, "the bus is out of memory");
         return;
     }
-    struct fds *pidfd = peer_pidfd(call->hub, peer);
+    struct fds *pidfd = peer_pidfd(peer);
     driver_reply(call, text_span(&text), pidfd);
     fds_unref(pidfd);
 }

@@ -114,7 +114,8 @@ void driver_explain(struct driver_call *call)
                                        .name = verb == POLICY_CALL ? args->to : args->name,
                                        .method = args->method,
                                        .topic = args->topic,
-                                       .any_method = args->method.size == 0};
+                                       .any_method = args->method.size == 0,
+                                       .every_method = policy_opens_all(args->method)};
     struct policy_verdict verdict = policy_ask(view, &question);
     write_verdict(&text, &verdict);
     policy_view_unref(view);

@@ -46,8 +46,8 @@ static void fail_subscribe(struct driver_call *call)
 /* Makes the subscription, or says why there cannot be one. */
 static bool join(struct driver_call *call, struct subscription **ret_subscription)
 {
-    const struct topics_request request = {call->args.topic, call->args.sender, call->args.overflow,
-                                           call->args.group};
+    const struct topics_request request = {call->args.topic, call->args.sender, call->args.group,
+                                           call->args.overflow};
 
     int r = audience_join(call->hub, call->caller, &request, ret_subscription);
     if (r == WIRE_LIMIT_EXCEEDED)

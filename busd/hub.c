@@ -31,7 +31,7 @@ int hub_init(struct hub *hub, struct log *log, uv_loop_t *loop,
     int r = make_id(hub->id);
     if (r < 0)
         return r;
-    r = connection_shared_init(&hub->shared, loop, handler);
+    r = connection_shared_init(&hub->shared, loop, log, handler);
     if (r < 0)
         return r;
     list_init(&hub->reloads);
@@ -64,9 +64,9 @@ void hub_deinit(struct hub *hub)
     topics_deinit(&hub->topics);
     names_deinit(&hub->names);
     peers_deinit(&hub->peers);
+    connection_shared_deinit(&hub->shared);
     quotas_deinit(&hub->quotas);
     chunk_arena_deinit(&hub->arena);
-    connection_shared_deinit(&hub->shared);
     text_deinit(&hub->text);
 }
 

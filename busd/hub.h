@@ -20,6 +20,7 @@
 #include "busd/presence.h"
 #include "busd/receipts.h"
 #include "busd/retained.h"
+#include "busd/store.h"
 #include "busd/topics.h"
 #include "libbus/base/log.h"
 #include "libbus/base/text.h"
@@ -58,6 +59,8 @@ struct hub {
     struct receipts receipts;
     struct latest latest;
     struct retained retained;
+    struct retained_keeper keeper; /* busd/persist.h */
+    struct store store;
     struct presence presence;
     struct monitors monitors;
     struct chunk_arena arena;

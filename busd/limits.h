@@ -60,6 +60,8 @@
     X(retained_bytes_per_user, 16 * MIB, 256 * MIB, 0, UINT64_C(1) << 40, "the same of a user")    \
     X(retained_bytes_in_all, 128 * MIB, 512 * MIB, 0, UINT64_C(1) << 40,                           \
       "the same of all users, of which each gets a fair share")                                    \
+    X(unstored_bytes_per_user, 16 * MIB, 128 * MIB, 4 * KIB, UINT64_C(1) << 40,                    \
+      "bytes of a user's values that are not on the disk yet")                                     \
     X(call_timeout, 25000, 25000, 1, UINT64_C(1) << 40,                                            \
       "milliseconds until a call without a timeout of its own ends")                               \
     X(invalid_lines, 16, 16, 1, 1000000,                                                           \

@@ -71,6 +71,7 @@ struct peer {
     bool leaving;           /* its end has begun */
     bool stalled;           /* its deadline for reading runs */
     bool urgent;            /* in that list */
+    bool lets_fds_in;       /* the kernel lets it send file descriptors */
     bool proven;            /* has sent a valid message */
     bool welcome;           /* has been greeted, and so is known to others */
     unsigned invalid_lines; /* in a row */
@@ -87,7 +88,8 @@ struct peer {
     struct retained_holder values;
     struct watcher watcher;
     struct overflow *overflow; /* NULL while nothing has been lost */
-    struct backlog backlog;    /* who waits until it has read */
+    struct backlog backlog;    /* who waits until it has read … */
+    struct backlog streams;    /* … and calls of its own, see busd/stream.h */
     struct peer_counters counters;
     double since;          /* connected, seconds of the real-time clock */
     char *reason;          /* of the doom, NULL for a plain goodbye */
@@ -116,8 +118,11 @@ struct peer_options {
 
 /* Takes the socket, on success only; the peer may be doomed from the start. 0; WIRE_LIMIT_EXCEEDED
  * if the user has all the connections it may have, with *ret_slot saying of which kind; -errno. */
-int peer_new(struct peers *peers, struct connection_shared *shared, int fd,
+int peer_new(struct peers *peers, struct connection_shared *shared, struct fds *socket,
              const struct peer_options *options, enum quota_slot *ret_slot, struct peer **ret_peer);
+
+/* Lets it send file descriptors if its limits do, else has the kernel refuse them. */
+void peer_let_fds_in(struct peer *peer);
 
 /* NULL if there is none. A doomed one is none. */
 struct peer *peers_find(const struct peers *peers, uint64_t id);

@@ -265,14 +265,23 @@ static bool any_name_fits(const char *pattern, const struct name_owner *owner)
     return false;
 }
 
+static bool method_matches(const struct policy_rule *rule, const struct policy_question *question)
+{
+    if (question->any_method)
+        return rule->allow;
+    /* What is denied for one method is not to be had by way of another. */
+    if (question->every_method && !rule->allow)
+        return true;
+    return fits(rule->method, question->method);
+}
+
 static bool rule_matches(const struct policy_rule *rule, const struct policy_question *question)
 {
     if (rule->sender && !any_name_fits(rule->sender, question->actor))
         return false;
     if (rule->name && !fits(rule->name, question->name))
         return false;
-    if (rule->method &&
-        (question->any_method ? !rule->allow : !fits(rule->method, question->method)))
+    if (rule->method && !method_matches(rule, question))
         return false;
     if (rule->topic && !fits(rule->topic, question->topic))
         return false;
@@ -284,6 +293,11 @@ static bool rule_matches(const struct policy_rule *rule, const struct policy_que
 static bool is_about_bus(const struct policy_question *question)
 {
     return question->verb == POLICY_CALL && span_equal(question->name, SPAN("bus"));
+}
+
+bool policy_opens_all(struct span method)
+{
+    return span_equal(method, SPAN("OpenChannel"));
 }
 
 struct policy_verdict policy_ask(const struct policy_view *view,

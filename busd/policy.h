@@ -96,7 +96,8 @@ struct policy_question {
     struct span name;                /* own: the name; call: the name as it was asked */
     struct span method;
     struct span topic;
-    bool any_method; /* call: whether some method would be allowed */
+    bool any_method;   /* call: whether some method would be allowed */
+    bool every_method; /* call: `method` is one that opens the way to all others */
 };
 
 struct policy_verdict {
@@ -124,6 +125,10 @@ struct policy_view *policy_view_unref(struct policy_view *view); /* NULL */
 
 struct policy_verdict policy_ask(const struct policy_view *view,
                                  const struct policy_question *question);
+
+/* Whether a method is one for `every_method`: by OpenChannel a client gets a socket to the
+ * service that no policy is asked about any more. */
+bool policy_opens_all(struct span method);
 
 static inline bool policy_always(const struct policy_view *view, enum policy_verb verb)
 {

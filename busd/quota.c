@@ -30,6 +30,7 @@ static const struct {
     [QUOTA_NAMES] = COUNTED(names_per_user),
     [QUOTA_CALLS] = COUNTED(calls_per_user),
     [QUOTA_MONITORS] = COUNTED(monitors_per_user),
+    [QUOTA_UNSTORED] = COUNTED(unstored_bytes_per_user),
     [QUOTA_RETAINED] = COUNTED(retained_per_user),
 #undef SHARED
 #undef COUNTED

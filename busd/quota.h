@@ -38,9 +38,12 @@ enum quota_slot {
     QUOTA_NAMES,
     QUOTA_CALLS,
     QUOTA_MONITORS,
+    QUOTA_UNSTORED,
     QUOTA_RETAINED,
     QUOTA_SLOTS
 };
+
+struct lane;
 
 struct quotas {
     const struct limits *limits;
@@ -61,6 +64,7 @@ struct quota_user {
     uint64_t holders[QUOTA_SHARED_SLOTS]; /* charges that are not 0 */
     struct list members;                  /* for the same: those who are this user … */
     uint64_t checked;                     /* … and when they were looked over last */
+    struct lane *lane;                    /* for the same: where its sockets are closed */
 };
 
 /* All zero: nothing is charged. */

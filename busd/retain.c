@@ -57,12 +57,11 @@ static int keep(struct hub *hub, struct peer *sender, const struct envelope *env
 bool retain_event(struct hub *hub, struct peer *sender, const struct envelope *envelope,
                   bool guarded)
 {
-    bool clears = envelope->body.size == 0 || span_equal(envelope->body, SPAN("null"));
     struct retained_excess excess;
     int r = 0;
 
     hub->shared.effort += RETAIN_EFFORT;
-    if (clears) {
+    if (envelope_clears(envelope)) {
         struct retained_value *value = retained_find(&hub->retained, envelope->topic);
         if (value)
             r = retained_clear(&hub->retained, value);

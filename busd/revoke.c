@@ -56,7 +56,8 @@ static bool keep_event(struct review *review, const struct envelope *envelope)
     struct peer *sender = hub_find_peer(review->hub, envelope->sender);
     struct policy_verdict verdict;
 
-    if (span_is(envelope->topic, "bus.welcome") || span_is(envelope->topic, "bus.overflow"))
+    if (span_is(envelope->topic, "bus.welcome") || span_is(envelope->topic, "bus.overflow") ||
+        span_is(envelope->topic, "bus.flow"))
         return true;
     if (span_is(envelope->topic, "bus.monitor"))
         return access_verb(receiver, POLICY_MONITOR, &verdict) && keep_copy(review, envelope);

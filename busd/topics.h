@@ -162,8 +162,8 @@ void subscriber_init(struct subscriber *subscriber, struct quota_user *user);
 struct topics_request {
     struct span pattern;
     struct span sender; /* empty: anybody */
+    struct span group;  /* the name of a group of the user's; empty: none */
     enum overflow_policy overflow;
-    struct span group; /* the name of a group of the user's; empty: none */
 };
 
 /* 0 with *ret_subscription; WIRE_LIMIT_EXCEEDED beyond `max` or what the user may

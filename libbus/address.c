@@ -24,7 +24,7 @@ static int set_flags(int fd)
 }
 
 /* Messages would fall apart on any other kind of socket. */
-static int adopt_fd(int fd)
+int address_adopt(int fd)
 {
     struct sockaddr_un peer;
     socklen_t size = sizeof(int);
@@ -40,8 +40,7 @@ static int adopt_fd(int fd)
     size = sizeof(peer);
     if (getpeername(fd, (struct sockaddr *)&peer, &size) < 0)
         return -errno;
-    int r = set_flags(fd);
-    return r < 0 ? r : fd;
+    return set_flags(fd);
 }
 
 int address_connect(const char *text)
@@ -51,8 +50,10 @@ int address_connect(const char *text)
 
     if (r < 0)
         return r;
-    if (address.fd >= 0)
-        return adopt_fd(address.fd);
+    if (address.fd >= 0) {
+        r = address_adopt(address.fd);
+        return r < 0 ? r : address.fd;
+    }
 
     /* It blocks for connecting, so that a full backlog of the listener is waited
      * for, and only then becomes non-blocking. */

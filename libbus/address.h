@@ -9,4 +9,8 @@
  * is N itself; on failure N is left alone. */
 int address_connect(const char *text);
 
+/* Whether the fd is a connected stream socket of the same kind; makes it non-blocking and
+ * close-on-exec. 0 or -errno. */
+int address_adopt(int fd);
+
 #endif

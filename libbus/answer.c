@@ -40,6 +40,17 @@ void call_untrack(struct bus_message *call)
     if (call->tracked)
         hash_remove(&call->bus->calls, &call->node);
     call->tracked = false;
+    list_remove(&call->ready_link);
+}
+
+struct bus_message *call_find(const struct bus *bus, struct span sender, uint64_t id)
+{
+    HASH_FOREACH (node, &bus->calls, hash_of_call(bus, sender, id)) {
+        struct bus_message *call = CONTAINER_OF(node, struct bus_message, node);
+        if (call->envelope.id == id && span_equal(call->envelope.sender, sender))
+            return call;
+    }
+    return NULL;
 }
 
 int call_answer(struct bus_message *call, struct outgoing *answer, struct bus_error *error)
@@ -72,22 +83,9 @@ void call_abandon(struct bus_message *call)
     call_answer(call, &answer, NULL);
 }
 
-void call_cancel(struct bus *bus, const struct bus_message *cancel)
+/* The call's caller waits no more. */
+static void end_call(struct bus_message *found)
 {
-    const struct envelope *envelope = &cancel->envelope;
-    struct bus_message *found = NULL;
-
-    HASH_FOREACH (node, &bus->calls, hash_of_call(bus, envelope->sender, envelope->id)) {
-        struct bus_message *call = CONTAINER_OF(node, struct bus_message, node);
-        if (call->envelope.id == envelope->id &&
-            span_equal(call->envelope.sender, envelope->sender)) {
-            found = call;
-            break;
-        }
-    }
-    /* It may have been answered while the cancel was on its way. */
-    if (!found)
-        return;
     call_untrack(found);
     found->cancelled = true;
     if (!found->cancel_handler)
@@ -97,12 +95,25 @@ void call_cancel(struct bus *bus, const struct bus_message *cancel)
     bus_message_unref(found);
 }
 
+void call_cancel(struct bus *bus, const struct bus_message *cancel)
+{
+    struct bus_message *found = call_find(bus, cancel->envelope.sender, cancel->envelope.id);
+
+    /* It may have been answered while the cancel was on its way. */
+    if (found)
+        end_call(found);
+}
+
+void calls_cancel_all(struct bus *bus)
+{
+    while (client_is_live(bus) && bus->calls.count > 0)
+        end_call(CONTAINER_OF(hash_walk(&bus->calls, NULL), struct bus_message, node));
+}
+
 int bus_reply_text(struct bus_message *call, const char *text, size_t size)
 {
-    struct outgoing reply = {.type = MESSAGE_REPLY, .body = span_from(text)};
+    struct outgoing reply = {.type = MESSAGE_REPLY, .body = body_span(text, size)};
 
-    if (text && size != BUS_NUL_TERMINATED)
-        reply.body.size = size;
     return call_answer(call, &reply, NULL);
 }
 

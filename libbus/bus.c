@@ -10,6 +10,8 @@
 
 #include "libbus/address.h"
 #include "libbus/base/macros.h"
+#include "libbus/body.h"
+#include "libbus/channel.h"
 #include "libbus/client.h"
 #include "libbus/error.h"
 
@@ -23,7 +25,7 @@ uint64_t client_now(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static struct bus *client_new(int fd)
+struct bus *client_new(int fd)
 {
     struct bus *bus = calloc(1, sizeof(*bus));
 
@@ -35,8 +37,12 @@ static struct bus *client_new(int fd)
     loop_init(&bus->loop);
     input_init(&bus->input);
     output_init(&bus->output);
+    bus_set_memfd_threshold(bus, BODY_MEMFD_THRESHOLD);
     list_init(&bus->backlog);
     list_init(&bus->unused);
+    list_init(&bus->item_ping.link);
+    list_init(&bus->channels);
+    list_init(&bus->ready_channels);
     list_init(&bus->slots);
     list_init(&bus->pending);
     list_init(&bus->publishers);
@@ -45,6 +51,7 @@ static struct bus *client_new(int fd)
     subscriptions_init(&bus->subscriptions);
     hash_init(&bus->services);
     hash_init(&bus->calls);
+    list_init(&bus->starved);
     return bus;
 }
 
@@ -59,8 +66,10 @@ static void drop_backlog(struct bus *bus)
 
 static void disconnect(struct bus *bus)
 {
-    if (bus->fd >= 0)
+    if (bus->fd >= 0) {
+        loop_forget(bus);
         close(bus->fd);
+    }
     bus->fd = -1;
     output_clear(&bus->output);
 }
@@ -71,6 +80,7 @@ static void client_tear_down(struct bus *bus)
 {
     bus->state = CLIENT_CLOSED;
     disconnect(bus);
+    channels_tear_down(bus);
     loop_deinit(&bus->loop);
     while (!list_is_empty(&bus->slots))
         slot_end(LIST_ENTRY(list_first(&bus->slots), struct bus_slot, link), false);
@@ -86,6 +96,14 @@ static void client_tear_down(struct bus *bus)
     timers_deinit(&bus->timers);
     input_deinit(&bus->input);
     message_free_unused(bus);
+    if (bus->channel)
+        cleanup_close(&bus->channel->credentials.pidfd);
+}
+
+static void client_free(struct bus *bus)
+{
+    free(bus->channel);
+    free(bus);
 }
 
 void client_pin(struct bus *bus)
@@ -96,7 +114,7 @@ void client_pin(struct bus *bus)
 void client_unpin(struct bus *bus)
 {
     if (--bus->pins == 0 && bus->owners == 0)
-        free(bus);
+        client_free(bus);
 }
 
 void client_enter(struct bus *bus)
@@ -192,8 +210,9 @@ struct bus *bus_close(struct bus *bus)
     if (!bus)
         return NULL;
     client_enter(bus);
+    /* A service does not wait for one of its clients. */
     if (client_can_send(bus))
-        bus_flush(bus, CLOSE_FLUSH_MS);
+        bus_flush(bus, bus->channel && bus->channel->serving ? 0 : CLOSE_FLUSH_MS);
     client_lose(bus, false, BUS_ERROR_DISCONNECTED, "the connection was closed on this side");
     drop_backlog(bus);
     while (client_is_live(bus) && !list_is_empty(&bus->pending))
@@ -209,7 +228,7 @@ bool client_greeted(struct bus *bus)
 {
     if (!bus->greeted && bus->state == CLIENT_UP) {
         client_enter(bus);
-        client_wait(bus, &bus->greeted, pending_deadline(BUS_TIMEOUT_DEFAULT));
+        client_wait(bus, &bus->greeted, pending_deadline(bus, BUS_TIMEOUT_DEFAULT));
         client_leave(bus);
     }
     return bus->greeted;
@@ -260,5 +279,5 @@ void bus_set_output_limit(struct bus *bus, size_t bytes)
 
 size_t bus_output_size(const struct bus *bus)
 {
-    return output_size(&bus->output);
+    return output_weight(&bus->output);
 }

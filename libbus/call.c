@@ -33,9 +33,7 @@ static bool waiting_intake(struct pending *pending, struct bus_message *answer)
     return true;
 }
 
-/* What a call's timeout says on the wire, where an event has none. -EINVAL: beyond what the
- * protocol has. */
-static int set_timeout(struct outgoing *call, uint64_t timeout, struct bus_error *error)
+int call_set_timeout(struct outgoing *call, uint64_t timeout, struct bus_error *error)
 {
     if (timeout == BUS_TIMEOUT_DEFAULT)
         return 0;
@@ -48,9 +46,8 @@ static int set_timeout(struct outgoing *call, uint64_t timeout, struct bus_error
     return 0;
 }
 
-/* Sends, waiting for room in the output, and waits for the answer. */
-static int exchange(struct bus *bus, const struct outgoing *call, struct waiting_call *waiting,
-                    uint64_t deadline, struct bus_error *error)
+int call_send(struct bus *bus, const struct outgoing *call, uint64_t deadline,
+              struct bus_error *error)
 {
     int r;
 
@@ -59,8 +56,11 @@ static int exchange(struct bus *bus, const struct outgoing *call, struct waiting
         if (r < 0)
             break;
     }
-    if (r == 0)
-        r = client_wait(bus, &waiting->done, deadline);
+    return r;
+}
+
+int call_explain(struct bus *bus, const struct outgoing *call, int r, struct bus_error *error)
+{
     if (r == -ETIMEDOUT)
         bus_error_set_errno(error, r, "no %s %.*s came before the deadline",
                             call->type == MESSAGE_CALL ? "answer from" : "receipt for",
@@ -70,11 +70,22 @@ static int exchange(struct bus *bus, const struct outgoing *call, struct waiting
     return r;
 }
 
+/* Sends, waiting for room in the output, and waits for the answer. */
+static int exchange(struct bus *bus, const struct outgoing *call, struct waiting_call *waiting,
+                    uint64_t deadline, struct bus_error *error)
+{
+    int r = call_send(bus, call, deadline, error);
+
+    if (r == 0)
+        r = client_wait(bus, &waiting->done, deadline);
+    return call_explain(bus, call, r, error);
+}
+
 int client_call(struct bus *bus, struct outgoing *call, uint64_t timeout, struct bus_error *error,
                 struct bus_message **ret_reply)
 {
     struct waiting_call waiting = {.pending = {.intake = waiting_intake}};
-    int r = set_timeout(call, timeout, error);
+    int r = call_set_timeout(call, timeout, error);
 
     if (r < 0)
         return r;
@@ -84,10 +95,13 @@ int client_call(struct bus *bus, struct outgoing *call, uint64_t timeout, struct
         return bus_error_set_errno(error, r, "out of memory");
     call->id = waiting.pending.id;
 
-    uint64_t deadline = pending_deadline(timeout);
+    uint64_t deadline = pending_deadline(bus, timeout);
     client_enter(bus);
-    r = exchange(bus, call, &waiting, deadline ? deadline : UINT64_MAX, error);
+    r = exchange(bus, call, &waiting, deadline, error);
     pending_remove(bus, &waiting.pending);
+    /* There is no bus on a channel to tell the callee. */
+    if (r == -ETIMEDOUT && bus->channel)
+        call_send_cancel(bus, call->to, call->id);
     client_leave(bus);
     if (r == 0)
         r = bus_message_get_error(waiting.answer, error);
@@ -95,12 +109,6 @@ int client_call(struct bus *bus, struct outgoing *call, uint64_t timeout, struct
         *ret_reply = TAKE(waiting.answer);
     bus_message_unref(waiting.answer);
     return r;
-}
-
-/* A text as a body. NULL: none. */
-static struct span body_span(const char *text, size_t size)
-{
-    return size == BUS_NUL_TERMINATED ? span_from(text) : (struct span){text, text ? size : 0};
 }
 
 int bus_call_text(struct bus *bus, const char *to, const char *method, const char *text,
@@ -139,8 +147,7 @@ int bus_call_take(struct bus *bus, const char *to, const char *method, json_t *b
     return r;
 }
 
-/* What bus_message_set_timeout() said. */
-static uint64_t timeout_of(const struct bus_message *call)
+uint64_t call_timeout_of(const struct bus_message *call)
 {
     return call->draft->has_timeout ? call->envelope.timeout : BUS_TIMEOUT_DEFAULT;
 }
@@ -153,6 +160,8 @@ int client_check_draft(const struct bus_message *message, enum message_type type
                                    type == MESSAGE_CALL ? "a call" : "an event");
     if (message->draft->sent)
         return bus_error_set_errno(error, -EALREADY, "the message has been sent already");
+    if (message->draft->memory.fd >= 0)
+        return bus_error_set_errno(error, -EBUSY, "the message's body is not sealed yet");
     return 0;
 }
 
@@ -164,24 +173,29 @@ int bus_call_message(struct bus_message *call, struct bus_error *error,
 
     if (r < 0)
         return r;
+    if (call->envelope.more)
+        return bus_error_set_errno(error, -EINVAL,
+                                   "a call that wants several replies is no "
+                                   "bus_call_message()'s: see bus_stream_open()");
     message_outgoing(call, &outgoing);
-    return client_call(call->bus, &outgoing, timeout_of(call), error, ret_reply);
+    return client_call(call->bus, &outgoing, call_timeout_of(call), error, ret_reply);
+}
+
+void call_send_cancel(struct bus *bus, struct span to, uint64_t id)
+{
+    struct outgoing cancel = {.type = MESSAGE_CANCEL, .to = to, .id = id, .own = true};
+
+    client_send(bus, &cancel, NULL);
 }
 
 static void call_slot_end(struct bus_slot *slot, struct bus *bus, bool tell)
 {
     struct call_slot *call = CONTAINER_OF(slot, struct call_slot, slot);
-    struct outgoing cancel = {
-        .type = MESSAGE_CANCEL,
-        .to = span_from(call->to),
-        .id = call->pending.id,
-        .own = true,
-    };
     bool waits = !list_is_empty(&call->pending.link);
 
     pending_remove(bus, &call->pending);
     if (tell && waits && call->to[0])
-        client_send(bus, &cancel, NULL);
+        call_send_cancel(bus, span_from(call->to), call->pending.id);
 }
 
 static void call_slot_destroy(struct bus_slot *slot)
@@ -202,11 +216,18 @@ static void call_slot_answered(struct pending *pending, struct bus_message *answ
         handler(answer, userdata);
 }
 
+static void call_slot_item(struct pending *pending, struct bus_message *item)
+{
+    struct call_slot *call = CONTAINER_OF(pending, struct call_slot, pending);
+
+    call->handler(item, call->slot.userdata);
+}
+
 int client_call_async(struct bus *bus, struct outgoing *outgoing, uint64_t timeout,
                       bus_message_handler handler, void *userdata, struct bus_slot **ret_slot)
 {
     bool cancels = outgoing->type == MESSAGE_CALL;
-    int r = handler ? set_timeout(outgoing, timeout, NULL) : -EINVAL;
+    int r = handler ? call_set_timeout(outgoing, timeout, NULL) : -EINVAL;
 
     if (r < 0)
         return r;
@@ -216,12 +237,13 @@ int client_call_async(struct bus *bus, struct outgoing *outgoing, uint64_t timeo
     slot_init(&call->slot, &call_slot_kind, bus, userdata);
     list_init(&call->pending.link);
     call->pending.answered = call_slot_answered;
+    call->pending.item = outgoing->more ? call_slot_item : NULL;
     call->handler = handler;
     if (cancels)
         memcpy(call->to, outgoing->to.data, outgoing->to.size);
 
     client_enter(bus);
-    r = pending_add(bus, &call->pending, pending_deadline(timeout));
+    r = pending_add(bus, &call->pending, pending_patience(bus, timeout));
     outgoing->id = call->pending.id;
     if (r == 0)
         r = client_send(bus, outgoing, NULL);
@@ -242,7 +264,8 @@ int bus_call_async(struct bus_message *call, bus_message_handler handler, void *
     if (r < 0)
         return r;
     message_outgoing(call, &outgoing);
-    return client_call_async(call->bus, &outgoing, timeout_of(call), handler, userdata, ret_slot);
+    return client_call_async(call->bus, &outgoing, call_timeout_of(call), handler, userdata,
+                             ret_slot);
 }
 
 int bus_call_text_async(struct bus *bus, const char *to, const char *method, const char *text,

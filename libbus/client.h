@@ -50,9 +50,8 @@ struct loop {
     int epoll_fd;
     int event_fd;
     int timer_fd;
-    uint32_t interest; /* the socket's events in the epoll */
-    bool signalled;    /* the eventfd is readable */
-    uint64_t armed;    /* what the timerfd is set to; 0: not at all */
+    bool signalled; /* the eventfd is readable */
+    uint64_t armed; /* what the timerfd is set to; 0: not at all */
 };
 
 struct bus {
@@ -69,6 +68,10 @@ struct bus {
     bool choked;   /* something was refused for want of room in the output */
     int fd;        /* -1 once lost */
     struct loop loop;
+    uint32_t interest;          /* the socket's events in the epoll of its loop's owner */
+    struct channel *channel;    /* NULL: a connection to a bus */
+    struct list channels;       /* struct channel: those that our services have taken … */
+    struct list ready_channels; /* … and of them those with something to do */
 
     struct input input;
     struct list backlog; /* struct bus_message, each with a reference */
@@ -78,6 +81,8 @@ struct bus {
     struct output output;
     size_t output_limit;
     size_t message_bytes; /* what the greeting allows; 0: not known yet */
+    unsigned fds_per_message;
+    size_t memfd_threshold; /* longer bodies go as sealed memory */
 
     struct list slots;
     uint64_t last_id;
@@ -88,7 +93,11 @@ struct bus {
     struct subscriptions subscriptions;
     struct hash services;
     struct service *default_service;
-    struct hash calls; /* incoming ones that wait for our answer */
+    struct hash calls;        /* incoming ones that wait for our answer */
+    struct list starved;      /* struct bus_message.ready_link: those that may be told to go on */
+    size_t streamed;          /* bytes of items since the bus was heard last */
+    struct pending item_ping; /* while the bus has not answered it no item is sent */
+    unsigned held;            /* iterators that are full: nothing is read */
 
     bus_handler disconnect_handler;
     void *disconnect_userdata;
@@ -145,6 +154,12 @@ void client_tell_bus(struct bus *bus, const char *method, const char *format, ..
 /* Writes what the socket takes. Failure shows as bus->broken. */
 void client_flush(struct bus *bus);
 
+/* What bus_process() does for one socket; if that may be `readable`, reads first. */
+bool client_process(struct bus *bus, bool readable);
+
+/* A connection on that socket, with one owner. NULL: out of memory. */
+struct bus *client_new(int fd);
+
 /* Reads once. 1: something; 0: nothing there; the connection may be lost now. */
 int client_read(struct bus *bus);
 
@@ -187,6 +202,19 @@ int client_call_async(struct bus *bus, struct outgoing *call, uint64_t timeout,
 int client_check_draft(const struct bus_message *message, enum message_type type,
                        struct bus_error *error);
 
+/* The parts of a call that bus_stream_open() has in common with it: sends, waiting for
+ * room in the output … */
+int call_send(struct bus *bus, const struct outgoing *call, uint64_t deadline,
+              struct bus_error *error);
+/* … puts into words why waiting has ended early; returns `r` … */
+int call_explain(struct bus *bus, const struct outgoing *call, int r, struct bus_error *error);
+/* … cancels … */
+void call_send_cancel(struct bus *bus, struct span to, uint64_t id);
+/* … what the call's bus_message_set_timeout() said, and that on the wire, where an event has
+ * none; -EINVAL: beyond what the protocol has. */
+uint64_t call_timeout_of(const struct bus_message *call);
+int call_set_timeout(struct outgoing *call, uint64_t timeout, struct bus_error *error);
+
 /* The output has room again: tells the publishers who have waited for it. */
 void publishers_tell(struct bus *bus);
 
@@ -201,5 +229,8 @@ void loop_settle(struct bus *bus);
 
 /* Asks the epoll for the events of the socket that matter now. */
 void loop_watch(struct bus *bus);
+
+/* Takes the socket, which is to be closed, out of the epoll. */
+void loop_forget(struct bus *bus);
 
 #endif

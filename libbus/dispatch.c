@@ -26,7 +26,9 @@ void client_dispatch(struct bus *bus, struct bus_message *message)
         }
         /* It may have been cancelled since the answer was read. */
         pending = pending_find(bus, message->envelope.id);
-        if (pending)
+        if (pending && pending->item && message->envelope.more)
+            pending_take_item(pending, message);
+        else if (pending)
             pending_answer(bus, pending, message);
         break;
     case MESSAGE_EVENT:

@@ -2,11 +2,13 @@
 /* Messages that are being built, until they are sent. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "libbus/base/macros.h"
+#include "libbus/body.h"
 #include "libbus/client.h"
 #include "libbus/error.h"
 #include "libbus/wire/fdqueue.h"
@@ -24,6 +26,7 @@ static struct bus_message *draft_new(struct bus *bus, enum message_type type)
     if (!message->draft)
         return bus_message_unref(message);
     list_init(&message->draft->headers);
+    message->draft->memory = MEMORY_INIT;
     return message;
 }
 
@@ -44,6 +47,7 @@ void draft_free(struct draft *draft)
         free(LIST_ENTRY(node, struct header, link));
     }
     bus_message_unref(draft->call);
+    memory_close(&draft->memory);
     free(draft->body);
     free(draft->fd);
     free(draft);
@@ -145,43 +149,122 @@ static bool is_open(const struct bus_message *message)
     return message->draft && !message->draft->sent;
 }
 
-/* Takes the text, which json_check() has found right. */
-static void replace_body(struct bus_message *message, char *text, size_t size)
+/* Without a body it takes one. */
+static void drop_body(struct bus_message *message)
 {
     free(message->draft->body);
-    message->draft->body = text;
-    message->envelope.body = (struct span){text, size};
+    message->draft->body = NULL;
+    memory_close(&message->draft->memory);
+    message_drop_sealed(message);
+    message->envelope.body = (struct span){0};
     json_decref(message->tree);
     message->tree = NULL;
     message->tree_failed = false;
 }
 
-int bus_message_set_body_text(struct bus_message *message, const char *text, size_t size)
+/* Copies the text, for the line. */
+static int set_inline_text(struct bus_message *message, const char *text, size_t size)
 {
-    if (!is_open(message))
-        return -EINVAL;
-    if (!text) {
-        replace_body(message, NULL, 0);
-        return 0;
-    }
-    if (size == BUS_NUL_TERMINATED)
-        size = strlen(text);
     CLEANUP(cleanup_free) char *copy = malloc(size + 1 + SCAN_PADDING);
+
     if (!copy)
         return -ENOMEM;
     memcpy(copy, text, size);
     if (json_check(copy, size, NULL))
         return -EBADMSG;
-    replace_body(message, TAKE(copy), size);
+    drop_body(message);
+    message->draft->body = TAKE(copy);
+    message->envelope.body = (struct span){message->draft->body, size};
     return 0;
+}
+
+static void set_sealed(struct bus_message *message, const struct sealed *sealed)
+{
+    drop_body(message);
+    message->sealed = *sealed;
+}
+
+int bus_message_set_body_text(struct bus_message *message, const char *text, size_t size)
+{
+    struct sealed sealed;
+
+    if (!is_open(message))
+        return -EINVAL;
+    if (!text) {
+        drop_body(message);
+        return 0;
+    }
+    if (size == BUS_NUL_TERMINATED)
+        size = strlen(text);
+    int r = body_seal_text(message->bus, text, size, &sealed);
+    if (r == 0)
+        return set_inline_text(message, text, size);
+    if (r > 0)
+        set_sealed(message, &sealed);
+    return MIN(r, 0);
 }
 
 int bus_message_set_body(struct bus_message *message, const json_t *body)
 {
+    struct sealed sealed;
+
     if (!is_open(message))
         return -EINVAL;
-    CLEANUP(cleanup_free) char *text = json_dumps(body, JSON_COMPACT | JSON_ENCODE_ANY);
-    return text ? bus_message_set_body_text(message, text, BUS_NUL_TERMINATED) : -EBADMSG;
+    int r = body_seal_tree(message->bus, body, &sealed);
+    if (r == 0) {
+        CLEANUP(cleanup_free) char *text = json_dumps(body, BODY_DUMP_FLAGS);
+        return text ? set_inline_text(message, text, strlen(text)) : -EBADMSG;
+    }
+    if (r > 0)
+        set_sealed(message, &sealed);
+    return MIN(r, 0);
+}
+
+int bus_message_map_body(struct bus_message *message, size_t size, void **ret_memory)
+{
+    CLEANUP(memory_close) struct memory memory = MEMORY_INIT;
+
+    if (!is_open(message) || size == 0 || size > PTRDIFF_MAX)
+        return -EINVAL;
+    int r = memory_open(&memory);
+    if (r == 0)
+        r = memory_map(&memory, size);
+    if (r < 0)
+        return r;
+    drop_body(message);
+    *ret_memory = memory.data;
+    message->draft->memory = memory;
+    memory = MEMORY_INIT;
+    return 0;
+}
+
+int bus_message_seal_body(struct bus_message *message, size_t size)
+{
+    struct draft *draft = message->draft;
+    struct sealed sealed = {.size = size};
+
+    if (!is_open(message) || draft->memory.fd < 0 || size > draft->memory.capacity)
+        return -EINVAL;
+    int r = memory_seal(&draft->memory, size, &sealed.fd);
+    if (r == 0)
+        set_sealed(message, &sealed);
+    return r;
+}
+
+int bus_message_set_body_fd(struct bus_message *message, int fd)
+{
+    struct sealed sealed = {0};
+
+    if (!is_open(message))
+        return -EINVAL;
+    int r = sealed_check(fd, &sealed.size);
+    if (r < 0)
+        return r;
+    sealed.fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    if (sealed.fd < 0)
+        return -errno;
+    set_sealed(message, &sealed);
+    return 0;
 }
 
 int bus_message_take_body(struct bus_message *message, json_t *body)
@@ -207,6 +290,16 @@ int bus_message_set_timeout(struct bus_message *message, uint64_t timeout_ms)
         return -EINVAL;
     message->draft->has_timeout = timeout_ms != BUS_TIMEOUT_DEFAULT;
     message->envelope.timeout = timeout_ms;
+    return 0;
+}
+
+int bus_message_set_more(struct bus_message *message, bool more)
+{
+    enum message_type type = message->envelope.type;
+
+    if (!is_open(message) || (type != MESSAGE_CALL && type != MESSAGE_REPLY))
+        return -EINVAL;
+    message->envelope.more = more;
     return 0;
 }
 
@@ -347,18 +440,23 @@ void message_outgoing(struct bus_message *message, struct outgoing *ret_outgoing
         .body = envelope->body,
         .body_checked = true,
         .headers = &draft->headers,
+        .sealed = message->sealed.size > 0 ? &message->sealed : NULL,
         .timeout = envelope->timeout,
         .has_timeout = draft->has_timeout,
+        .more = envelope->more,
         .fd = draft->fd,
         .fd_count = draft->fd_count,
         .draft = message,
     };
 }
 
-void message_sent(struct bus_message *message)
+void message_sent(struct bus_message *message, bool sealed)
 {
     message->draft->sent = true;
     message->draft->fd_count = 0;
+    /* If it has gone in the line, it is still ours. */
+    if (sealed)
+        message->sealed.fd = -1;
 }
 
 int bus_send(struct bus_message *message)
@@ -370,11 +468,15 @@ int bus_send(struct bus_message *message)
         return -EINVAL;
     if (draft->sent)
         return -EALREADY;
+    if (draft->memory.fd >= 0)
+        return -EBUSY;
     message_outgoing(message, &outgoing);
     if (!draft->call) {
         outgoing.no_reply = outgoing.type == MESSAGE_CALL;
-        return client_send(message->bus, &outgoing, NULL);
+        return outgoing.more ? -EINVAL : client_send(message->bus, &outgoing, NULL);
     }
+    if (outgoing.more)
+        return call_send_item(draft->call, &outgoing, NULL);
     int r = call_answer(draft->call, &outgoing, NULL);
     if (r == 0 && !draft->sent) {
         /* Nobody waits for this answer, so its fds go nowhere. */

@@ -104,11 +104,11 @@ ssize_t input_read(struct input *input, int fd)
     struct block *block = input->block;
     size_t room = block->capacity - block->used;
     ssize_t n = sockio_recv(fd, block->data + block->used, room, &fds);
+    input->filled = n == (ssize_t)room;
     if (n < 0)
         return n;
     block->used += (size_t)n;
     input->received += (size_t)n;
-    input->filled = (size_t)n == room;
     if (input->filled)
         input->block_size = MIN(input->block_size * 2, INPUT_BLOCK_MAX);
     if (fds) {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "libbus/base/macros.h"
+#include "libbus/channel.h"
 #include "libbus/client.h"
 #include "libbus/error.h"
 
@@ -24,11 +25,18 @@ void loop_deinit(struct loop *loop)
     loop_init(loop);
 }
 
+/* An iterator has enough: whoever sends to it shall notice. A connection that breaks is
+ * read to its end all the same, which is near. */
+static bool is_held(const struct bus *bus)
+{
+    return bus->held > 0 && !bus->broken;
+}
+
 /* While more waits to be written than the limit allows, nothing is read: the
  * answers that the library gives by itself would add to it without end. */
 static bool is_paused(const struct bus *bus)
 {
-    return bus->output.blocked && output_size(&bus->output) > bus->output_limit;
+    return is_held(bus) || (bus->output.blocked && output_weight(&bus->output) > bus->output_limit);
 }
 
 static uint32_t wanted_events(const struct bus *bus)
@@ -37,15 +45,37 @@ static uint32_t wanted_events(const struct bus *bus)
            (bus->output.blocked ? (uint32_t)EPOLLOUT : 0u);
 }
 
+static int watch(struct bus *bus)
+{
+    struct loop *loop = &loop_owner(bus)->loop;
+    struct epoll_event event = {
+        .events = wanted_events(bus),
+        .data.ptr = bus,
+    };
+
+    if (loop->epoll_fd < 0 || bus->fd < 0 || event.events == bus->interest)
+        return 0;
+    /* The end of the stream would be reported even if nothing were asked for. */
+    int operation = !event.events ? EPOLL_CTL_DEL : bus->interest ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    if (epoll_ctl(loop->epoll_fd, operation, bus->fd, &event) < 0)
+        return -errno;
+    bus->interest = event.events;
+    return 0;
+}
+
 void loop_watch(struct bus *bus)
 {
-    struct loop *loop = &bus->loop;
-    struct epoll_event event = {.events = wanted_events(bus)};
+    watch(bus);
+}
 
-    if (loop->epoll_fd < 0 || bus->fd < 0 || event.events == loop->interest)
-        return;
-    if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, bus->fd, &event) == 0)
-        loop->interest = event.events;
+void loop_forget(struct bus *bus)
+{
+    const struct loop *loop = &loop_owner(bus)->loop;
+
+    /* Closing is not enough: a child process may still have the socket. */
+    if (bus->interest && loop->epoll_fd >= 0)
+        epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, bus->fd, NULL);
+    bus->interest = 0;
 }
 
 static void loop_signal(struct loop *loop, bool on)
@@ -63,7 +93,8 @@ static void loop_signal(struct loop *loop, bool on)
 
 void loop_wake(struct bus *bus)
 {
-    loop_signal(&bus->loop, true);
+    channel_want_turn(bus);
+    loop_signal(&loop_owner(bus)->loop, true);
 }
 
 /* A timer that is set to a later time than needed is moved; one that is set to an
@@ -74,7 +105,7 @@ static void loop_arm(struct bus *bus)
     struct loop *loop = &bus->loop;
     struct timer *first = timers_first(&bus->timers);
 
-    if (loop->epoll_fd < 0 || !first || (loop->armed && loop->armed <= first->at))
+    if (loop->epoll_fd < 0 || !first || is_held(bus) || (loop->armed && loop->armed <= first->at))
         return;
     struct itimerspec when = {
         .it_value = {(time_t)(first->at / 1000), (long)(first->at % 1000) * 1000000},
@@ -91,24 +122,41 @@ bool client_has_work(const struct bus *bus)
         return !bus->told;
     return bus->state == CLIENT_LOST || bus->broken || !list_is_empty(&bus->backlog) ||
            (output_size(output) > 0 && !output->blocked) ||
-           (bus->choked && output_size(output) <= bus->output_limit / 2);
+           (bus->choked && output_weight(output) <= bus->output_limit / 2) ||
+           items_may_go_on(bus) || !list_is_empty(&bus->ready_channels);
+}
+
+/* For a channel of a service, whose parent sees to the rest when it leaves. */
+static void channel_settle(struct bus *channel)
+{
+    struct bus *parent = channel->channel->parent;
+
+    if (client_has_work(channel))
+        channel_want_turn(channel);
+    loop_watch(channel);
+    if (parent->depth == 0)
+        loop_settle(parent);
 }
 
 void loop_settle(struct bus *bus)
 {
+    if (loop_owner(bus) != bus) {
+        channel_settle(bus);
+        return;
+    }
     loop_signal(&bus->loop, client_has_work(bus));
     loop_arm(bus);
     loop_watch(bus);
 }
 
-static int loop_add(struct loop *loop, int fd, uint32_t events)
+static int loop_add(struct loop *loop, int fd)
 {
-    struct epoll_event event = {.events = events};
+    struct epoll_event event = {.events = EPOLLIN};
 
     return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
-static int loop_open(struct loop *loop, int fd, uint32_t events)
+static int loop_open(struct loop *loop)
 {
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (loop->epoll_fd < 0)
@@ -120,24 +168,22 @@ static int loop_open(struct loop *loop, int fd, uint32_t events)
     if (loop->timer_fd < 0)
         return -errno;
 
-    int r = loop_add(loop, loop->event_fd, EPOLLIN);
-    if (r == 0)
-        r = loop_add(loop, loop->timer_fd, EPOLLIN);
-    /* A connection that is lost already has no socket any more. */
-    if (r == 0 && fd >= 0)
-        r = loop_add(loop, fd, events);
-    loop->interest = events;
-    return r;
+    int r = loop_add(loop, loop->event_fd);
+    return r == 0 ? loop_add(loop, loop->timer_fd) : r;
 }
 
 int bus_get_fd(struct bus *bus)
 {
+    bus = loop_owner(bus);
     struct loop *loop = &bus->loop;
 
     if (loop->epoll_fd >= 0)
         return loop->epoll_fd;
-    int r = loop_open(loop, bus->fd, wanted_events(bus));
+    int r = loop_open(loop);
+    if (r == 0)
+        r = watch(bus);
     if (r < 0) {
+        bus->interest = 0;
         loop_deinit(loop);
         return r;
     }
@@ -165,7 +211,7 @@ static bool dispatch_all(struct bus *bus)
     uint64_t end = bus->input.received;
     bool did = false;
 
-    while (client_is_live(bus) && !bus->stopping) {
+    while (client_is_live(bus) && !loop_owner(bus)->stopping) {
         struct list *first = list_first(&bus->backlog);
         if (!first) {
             if (!client_cut(bus))
@@ -193,7 +239,13 @@ static bool expire(struct bus *bus)
 
     while (client_is_live(bus) && (timer = timers_first(&bus->timers)) && timer->at <= now) {
         struct pending *pending = CONTAINER_OF(timer, struct pending, timer);
-        pending_fail(bus, pending, BUS_ERROR_TIMEOUT, "no answer came before the deadline");
+        if (pending_put_off(pending, now))
+            continue;
+        /* There is no bus on a channel to tell the callee. */
+        if (pending->bus->channel)
+            call_send_cancel(pending->bus, span_from(channel_target(pending->bus)), pending->id);
+        pending_fail(pending->bus, pending, BUS_ERROR_TIMEOUT,
+                     "no answer came before the deadline");
         did = true;
     }
     return did;
@@ -204,9 +256,13 @@ static void finish(struct bus *bus)
 {
     bus_handler handler = bus->disconnect_handler;
 
+    channels_finish(bus);
     while (client_is_live(bus) && !list_is_empty(&bus->pending))
         pending_fail(bus, LIST_ENTRY(list_first(&bus->pending), struct pending, link),
                      BUS_ERROR_DISCONNECTED, bus->lost.message);
+    /* What the bus says to callees when their caller goes. */
+    if (bus->channel && client_is_live(bus))
+        calls_cancel_all(bus);
     bus->disconnect_handler = NULL;
     if (handler && client_is_live(bus))
         handler(bus, bus->disconnect_userdata);
@@ -219,7 +275,7 @@ static bool flush_all(struct bus *bus)
 
     client_flush(bus);
     bool did = output_size(&bus->output) < before;
-    if (!bus->choked || output_size(&bus->output) > bus->output_limit / 2)
+    if (!bus->choked || output_weight(&bus->output) > bus->output_limit / 2)
         return did;
     bus->choked = false;
     if (bus->writable_handler && client_is_live(bus))
@@ -229,32 +285,46 @@ static bool flush_all(struct bus *bus)
     return true;
 }
 
-int bus_process(struct bus *bus)
+bool client_process(struct bus *bus, bool readable)
 {
     bool did = false;
 
-    client_enter(bus);
-    loop_acknowledge(bus);
-    if (list_is_empty(&bus->backlog) && bus->state == CLIENT_UP && !is_paused(bus))
+    if (readable && list_is_empty(&bus->backlog) && bus->state == CLIENT_UP && !is_paused(bus))
         did = client_read(bus) > 0;
     did |= dispatch_all(bus);
-    if (client_is_live(bus) && list_is_empty(&bus->backlog) && !bus->stopping) {
+    if (client_is_live(bus) && list_is_empty(&bus->backlog) && !loop_owner(bus)->stopping) {
+        if (bus->channel)
+            channel_has_kept_nothing(bus);
         /* Answers may still lie in the socket. */
-        if (bus->state == CLIENT_UP && !bus->input.filled)
+        if (bus->state == CLIENT_UP && !bus->input.filled && !is_held(bus) &&
+            loop_owner(bus) == bus)
             did |= expire(bus);
         if (bus->state == CLIENT_LOST)
             finish(bus);
     }
-    did |= flush_all(bus);
+    /* That a caller is behind may still lie in the socket. */
+    if (client_is_live(bus) && (!bus->input.filled || is_paused(bus)))
+        did |= items_go_on(bus);
+    return did | flush_all(bus);
+}
+
+int bus_process(struct bus *bus)
+{
+    bus = loop_owner(bus);
+    client_enter(bus);
+    loop_acknowledge(bus);
+    bool did = client_process(bus, !channels_are_open(bus) || channels_collect(bus));
+    if (client_is_live(bus) && !bus->stopping && channels_are_open(bus))
+        did |= channels_process(bus);
     bus->told = bus->state == CLIENT_CLOSED;
     int result = client_is_live(bus) ? did : -ECONNRESET;
     client_leave(bus);
     return result;
 }
 
-int client_poll(struct bus *bus, short events, uint64_t deadline, bool patient, short *ret_events)
+static int poll_until(int fd, short events, uint64_t deadline, bool patient, short *ret_events)
 {
-    struct pollfd poll_fd = {.fd = bus->fd, .events = events};
+    struct pollfd poll_fd = {.fd = events ? fd : -1, .events = events};
 
     for (;;) {
         uint64_t now = deadline == UINT64_MAX || deadline == 0 ? 0 : client_now();
@@ -272,6 +342,11 @@ int client_poll(struct bus *bus, short events, uint64_t deadline, bool patient, 
     }
 }
 
+int client_poll(struct bus *bus, short events, uint64_t deadline, bool patient, short *ret_events)
+{
+    return poll_until(bus->fd, events, deadline, patient, ret_events);
+}
+
 /* A timeout as bus_wait() and bus_flush() take it, as a deadline. */
 static uint64_t deadline_after(uint64_t timeout_ms)
 {
@@ -283,21 +358,28 @@ static uint64_t deadline_after(uint64_t timeout_ms)
 
 int bus_wait(struct bus *bus, uint64_t timeout_ms)
 {
-    struct timer *first = timers_first(&bus->timers);
+    bus = loop_owner(bus);
+    struct timer *first = is_held(bus) ? NULL : timers_first(&bus->timers);
     uint64_t deadline = deadline_after(timeout_ms);
     short events = bus->output.blocked ? POLLOUT : 0;
 
     if (bus->state == CLIENT_CLOSED)
         return -ECONNRESET;
     /* In a callback there may be lines that have been read and not been taken in. */
-    if (bus->depth > 0)
+    if (bus->depth > 0) {
         client_stash(bus);
+        channels_stash(bus);
+    }
     if (client_has_work(bus))
         return 1;
     if (!is_paused(bus))
         events |= POLLIN;
     bool ours = first && first->at < deadline;
-    int r = client_poll(bus, events, ours ? first->at : deadline, false, &events);
+    if (ours)
+        deadline = first->at;
+    int r = channels_are_open(bus)
+                ? poll_until(bus->loop.epoll_fd, POLLIN, deadline, false, &events)
+                : client_poll(bus, events, deadline, false, &events);
     if (r == 0 && deadline == 0)
         return first && first->at <= client_now();
     return r == 0 ? ours : r;
@@ -305,6 +387,7 @@ int bus_wait(struct bus *bus, uint64_t timeout_ms)
 
 int bus_run(struct bus *bus)
 {
+    bus = loop_owner(bus);
     bool outer = bus->running;
     int r;
 
@@ -329,6 +412,7 @@ int bus_run(struct bus *bus)
 
 void bus_stop(struct bus *bus)
 {
+    bus = loop_owner(bus);
     if (bus->running)
         bus->stopping = true;
 }

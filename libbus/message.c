@@ -9,6 +9,7 @@
 
 #include "libbus/base/macros.h"
 #include "libbus/base/text.h"
+#include "libbus/body.h"
 #include "libbus/client.h"
 #include "libbus/error.h"
 #include "libbus/wire/errors.h"
@@ -38,6 +39,7 @@ struct bus_message *message_new(struct bus *bus)
     message->refs = 1;
     message->bus = bus;
     list_init(&message->link);
+    list_init(&message->ready_link);
     client_pin(bus);
     return message;
 }
@@ -63,6 +65,15 @@ static void string_free(struct bus_message *message, enum message_string which)
     message->strings[which] = NULL;
 }
 
+void message_drop_sealed(struct bus_message *message)
+{
+    sealed_unmap(&message->sealed);
+    /* That of a received one is among its fds. */
+    if (message->draft && message->sealed.size > 0)
+        cleanup_close(&message->sealed.fd);
+    message->sealed = (struct sealed){0};
+}
+
 static void message_free(struct bus_message *message)
 {
     struct bus *bus = message->bus;
@@ -72,6 +83,7 @@ static void message_free(struct bus_message *message)
         if (message->strings[which])
             string_free(message, which);
     json_decref(message->tree);
+    message_drop_sealed(message);
     fds_unref(message->fds);
     block_unref(message->block);
     slot_unref(message->target);
@@ -275,50 +287,14 @@ bool bus_message_no_reply(const struct bus_message *message)
     return message->envelope.no_reply;
 }
 
-static struct span body_of(const struct bus_message *message)
+bool bus_message_has_more(const struct bus_message *message)
 {
-    return message->envelope.body.data ? message->envelope.body : SPAN("null");
+    return message->envelope.type == MESSAGE_REPLY && message->envelope.more;
 }
 
-const char *bus_message_body_text(struct bus_message *message, size_t *ret_size)
+bool bus_message_wants_more(const struct bus_message *message)
 {
-    struct span body = body_of(message);
-
-    *ret_size = body.size;
-    return body.data;
-}
-
-json_t *bus_message_body(struct bus_message *message)
-{
-    struct span body = body_of(message);
-
-    if (!message->tree && !message->tree_failed) {
-        message->tree =
-            json_loadb(body.data, body.size, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
-        message->tree_failed = !message->tree;
-    }
-    return message->tree;
-}
-
-int bus_message_unpack(struct bus_message *message, struct bus_error *error, const char *format,
-                       ...)
-{
-    json_t *body = bus_message_body(message);
-    json_error_t fault;
-    va_list args;
-
-    if (!body) {
-        bus_error_set(error, BUS_ERROR_INVALID_ARGUMENTS,
-                      "the body holds a key twice, an integer beyond 64 bits or a NUL");
-        return -EINVAL;
-    }
-    va_start(args, format);
-    int r = json_vunpack_ex(body, &fault, 0, format, args);
-    va_end(args);
-    if (r == 0)
-        return 0;
-    bus_error_set(error, BUS_ERROR_INVALID_ARGUMENTS, "%s", fault.text);
-    return -EINVAL;
+    return message->envelope.type == MESSAGE_CALL && message->envelope.more;
 }
 
 /* Walks over the members of the line's object, which is known to be valid. */
@@ -371,7 +347,7 @@ unsigned bus_message_fd_count(const struct bus_message *message)
 {
     if (message->draft)
         return message->draft->fd_count;
-    return message->fds ? message->fds->count : 0;
+    return message->fds ? message->fds->count - body_hidden_fds(message) : 0;
 }
 
 /* Where the message keeps the fd; NULL: there is none, or it has been taken. */
@@ -379,7 +355,10 @@ static int *fd_at(const struct bus_message *message, unsigned index)
 {
     int *fd = message->draft ? message->draft->fd : message->fds ? message->fds->fd : NULL;
 
-    return index < bus_message_fd_count(message) && fd[index] >= 0 ? &fd[index] : NULL;
+    if (index >= bus_message_fd_count(message))
+        return NULL;
+    fd += index + body_hidden_fds(message);
+    return *fd >= 0 ? fd : NULL;
 }
 
 int bus_message_peek_fd(struct bus_message *message, unsigned index)

@@ -17,6 +17,7 @@
 #include "libbus/base/list.h"
 #include "libbus/input.h"
 #include "libbus/output.h"
+#include "libbus/sealed.h"
 #include "libbus/wire/envelope.h"
 
 #define MESSAGE_STRINGS_SIZE 256
@@ -43,6 +44,7 @@ struct draft {
     struct list headers;      /* struct header */
     int *fd;
     unsigned fd_count;
+    struct memory memory; /* the body, while the program writes it in place */
     bool has_timeout;
     bool sent;
 };
@@ -54,6 +56,7 @@ struct bus_message {
     struct block *block;
     struct span line;
     struct fds *fds;
+    struct sealed sealed;    /* a big body: its fd is the first of fds, or the draft's own */
     uint64_t position;       /* stream offset of the end of its line */
     struct bus_slot *target; /* the one subscription it is for; a reference */
     struct draft *draft;     /* NULL: received */
@@ -68,6 +71,13 @@ struct bus_message {
     struct hash_node node; /* by sender and id */
     bus_message_handler cancel_handler;
     void *cancel_userdata;
+
+    /* One with several replies. */
+    bool behind;            /* its caller is, the bus says */
+    bool starved;           /* an item of it was refused for the time being */
+    struct list ready_link; /* bus->starved: it may go on */
+    bus_message_handler ready_handler;
+    void *ready_userdata;
 
     const char *strings[STRING_COUNT];
     size_t strings_used;
@@ -97,8 +107,11 @@ const char *message_store(struct bus_message *message, enum message_string which
 /* A message being built, as it goes out. */
 void message_outgoing(struct bus_message *message, struct outgoing *ret_outgoing);
 
-/* Marks it as sent: its fds are no longer its own. */
-void message_sent(struct bus_message *message);
+/* Marks it as sent: its fds are no longer its own, nor, if `sealed`, its body. */
+void message_sent(struct bus_message *message, bool sealed);
+
+/* Lets go of a body in sealed memory. */
+void message_drop_sealed(struct bus_message *message);
 
 /* The levels of enum bus_retain by their names; NULL for none. */
 extern const char *const retain_names[BUS_RETAIN_DISK + 1];

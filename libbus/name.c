@@ -109,6 +109,10 @@ int bus_watch_name(struct bus *bus, const char *name, bus_name_handler handler, 
 
     if (r < 0)
         return r;
+    if (bus->channel)
+        return bus_error_set_errno(error, -EINVAL,
+                                   "names are the bus's: there are none on a "
+                                   "channel");
     /* A name that is as long as a name may be has no topic. */
     snprintf(topic, sizeof(topic), NAME_TOPIC_PREFIX "%s", name);
     struct watch *watch = handler ? calloc(1, sizeof(*watch)) : NULL;

@@ -8,6 +8,7 @@
 #include "libbus/base/macros.h"
 #include "libbus/base/text.h"
 #include "libbus/error.h"
+#include "libbus/sealed.h"
 #include "libbus/wire/fdqueue.h"
 #include "libbus/wire/grammar.h"
 #include "libbus/wire/scan.h"
@@ -24,12 +25,13 @@
 
 void output_init(struct output *output)
 {
-    *output = (struct output){.next_write = OUTPUT_BATCH};
+    *output = (struct output){.next_write = OUTPUT_BATCH, .tree_max = SIZE_MAX};
     list_init(&output->marks);
 }
 
-static void mark_free(struct output_mark *mark)
+static void mark_free(struct output *output, struct output_mark *mark)
 {
+    output->bodies -= mark->body_size;
     list_remove(&mark->link);
     fds_unref(mark->fds);
     free(mark);
@@ -37,10 +39,13 @@ static void mark_free(struct output_mark *mark)
 
 void output_clear(struct output *output)
 {
+    size_t tree_max = output->tree_max;
+
     LIST_FOREACH_SAFE (node, &output->marks)
-        mark_free(LIST_ENTRY(node, struct output_mark, link));
+        mark_free(output, LIST_ENTRY(node, struct output_mark, link));
     free(output->data);
     output_init(output);
+    output->tree_max = tree_max;
 }
 
 /* Room for `size` bytes and the slack. */
@@ -205,6 +210,7 @@ static int append_keys(struct output *output, const struct outgoing *message)
         [MESSAGE_EVENT] = SPAN("{\"type\":\"event\""),
         [MESSAGE_CANCEL] = SPAN("{\"type\":\"cancel\""),
     };
+    unsigned fds = message->fd_count + (message->sealed ? 1 : 0);
     int r =
         output_reserve(output, OUTPUT_KEYS_MAX + message->to.size + message->method.size +
                                    message->path.size + message->topic.size + message->error.size);
@@ -224,10 +230,14 @@ static int append_keys(struct output *output, const struct outgoing *message)
         p = put_number(put(p, SPAN(",\"ttl\":")), message->ttl);
     if (message->no_reply)
         p = put(p, SPAN(",\"no_reply\":true"));
+    if (message->more)
+        p = put(p, SPAN(",\"more\":true"));
     if (message->has_timeout)
         p = put_number(put(p, SPAN(",\"timeout\":")), message->timeout);
-    if (message->fd_count)
-        p = put_number(put(p, SPAN(",\"fds\":")), message->fd_count);
+    if (fds)
+        p = put_number(put(p, SPAN(",\"fds\":")), fds);
+    if (message->sealed)
+        p = put(p, SPAN(",\"body_fd\":true"));
     output->tail = (size_t)(p - output->data);
     return 0;
 }
@@ -267,9 +277,43 @@ static int append_headers(struct output *output, const struct list *headers)
     return 0;
 }
 
+int body_refuse_tree(struct bus_error *error)
+{
+    return bus_error_set_errno(error, -EBADMSG,
+                               "the body cannot be written as JSON: it contains itself or a "
+                               "string that is not UTF-8, or memory ran out");
+}
+
+int body_refuse_text(struct bus_error *error, const char *reason, size_t offset)
+{
+    return bus_error_set_errno(error, -EBADMSG, "the body is not valid JSON: %s (at byte %zu)",
+                               reason, offset);
+}
+
+/* A tree that is being written as text. */
+struct dump {
+    struct output *output;
+    size_t left;
+    int result;
+};
+
 static int append_dumped(const char *data, size_t size, void *userdata)
 {
-    return append_span(userdata, (struct span){data, size});
+    struct dump *dump = userdata;
+
+    dump->result =
+        size > dump->left ? -EFBIG : append_span(dump->output, (struct span){data, size});
+    dump->left -= MIN(size, dump->left);
+    return dump->result;
+}
+
+static int append_tree(struct output *output, const json_t *tree, struct bus_error *error)
+{
+    struct dump dump = {output, output->tree_max, 0};
+
+    if (json_dump_callback(tree, append_dumped, &dump, BODY_DUMP_FLAGS) == 0)
+        return 0;
+    return dump.result < 0 ? dump.result : body_refuse_tree(error);
 }
 
 static int append_body(struct output *output, const struct outgoing *message,
@@ -280,23 +324,16 @@ static int append_body(struct output *output, const struct outgoing *message,
 
     if (r < 0)
         return r;
-    if (message->body.data) {
-        r = append_span(output, message->body);
-        if (r < 0 || message->body_checked)
-            return r;
-    } else if (json_dump_callback(message->tree, append_dumped, output,
-                                  JSON_COMPACT | JSON_ENCODE_ANY) < 0) {
-        return bus_error_set_errno(error, -EBADMSG,
-                                   "the body cannot be written as JSON: it contains itself or a "
-                                   "string that is not UTF-8, or memory ran out");
-    }
+    r = message->body.data ? append_span(output, message->body)
+                           : append_tree(output, message->tree, error);
+    if (r < 0 || message->body_checked)
+        return r;
 
     size_t offset;
     const char *reason =
         json_check(output->data + output->head + start, output_size(output) - start, &offset);
     if (reason)
-        return bus_error_set_errno(error, -EBADMSG, "the body is not valid JSON: %s (at byte %zu)",
-                                   reason, offset);
+        return body_refuse_text(error, reason, offset);
     return 0;
 }
 
@@ -331,17 +368,32 @@ int output_append(struct output *output, const struct outgoing *message, struct 
     return r;
 }
 
+static struct fds *collect_fds(const struct outgoing *message)
+{
+    int fd[FDS_MAX];
+    unsigned count = 0;
+
+    if (message->sealed)
+        fd[count++] = message->sealed->fd;
+    if (message->fd_count > 0)
+        memcpy(fd + count, message->fd, message->fd_count * sizeof(*fd));
+    return fds_new(fd, count + message->fd_count);
+}
+
 int output_attach(struct output *output, const struct outgoing *message, size_t size)
 {
     struct output_mark *mark = calloc(1, sizeof(*mark));
 
     if (!mark)
         return -ENOMEM;
-    mark->fds = fds_new(message->fd, message->fd_count);
+    mark->fds = collect_fds(message);
     if (!mark->fds) {
         free(mark);
         return -ENOMEM;
     }
+    mark->body_size = message->sealed ? message->sealed->size : 0;
+    output->bodies += mark->body_size;
+    output->bodies_ever += mark->body_size;
     mark->start = output->position + output_size(output) - size;
     mark->size = size;
     mark->type = message->type;
@@ -374,7 +426,7 @@ int output_write(struct output *output, int fd, size_t limit)
     size_t size = MIN(output_size(output), limit);
     struct fds *fds = NULL;
 
-    if (mark && mark->start == output->position) {
+    if (output_has_fds_first(output)) {
         fds = mark->fds;
         first = first->next == &output->marks ? NULL : first->next;
         mark = LIST_ENTRY(first, struct output_mark, link);
@@ -389,10 +441,17 @@ int output_write(struct output *output, int fd, size_t limit)
         return (int)n;
     }
     if (fds)
-        mark_free(LIST_ENTRY(list_first(&output->marks), struct output_mark, link));
+        mark_free(output, LIST_ENTRY(list_first(&output->marks), struct output_mark, link));
     output->blocked = (size_t)n < size;
     output_advance(output, (size_t)n);
     return output->blocked ? -EAGAIN : 0;
+}
+
+bool output_has_fds_first(const struct output *output)
+{
+    struct list *first = list_first(&output->marks);
+
+    return first && LIST_ENTRY(first, struct output_mark, link)->start == output->position;
 }
 
 struct output_mark *output_drop_first(struct output *output)
@@ -400,6 +459,7 @@ struct output_mark *output_drop_first(struct output *output)
     struct output_mark *mark = LIST_ENTRY(list_first(&output->marks), struct output_mark, link);
 
     list_remove(&mark->link);
+    output->bodies -= mark->body_size;
     mark->fds = fds_unref(mark->fds);
     output_advance(output, mark->size);
     return mark;

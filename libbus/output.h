@@ -20,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bus/bus.h"
 #include "libbus/base/list.h"
 #include "libbus/base/span.h"
 #include "libbus/wire/envelope.h"
@@ -27,12 +28,20 @@
 struct bus_error;
 struct bus_message;
 struct fds;
+struct sealed;
 
 /* From so many bytes on, what sends writes straight away. */
 #define OUTPUT_BATCH (64u * 1024)
 
 /* An empty buffer larger than this is given back. */
 #define OUTPUT_KEEP (256u * 1024)
+
+/* How a body goes, see body.h. */
+enum body_way {
+    BODY_UNDECIDED,
+    BODY_INLINE,
+    BODY_SEALED,
+};
 
 /* One message to be written. Spans whose data is NULL are left out. */
 struct outgoing {
@@ -52,12 +61,21 @@ struct outgoing {
     uint64_t timeout;           /* only if has_timeout */
     bool has_timeout;
     bool no_reply;
+    bool more;
     bool body_checked; /* by json_check() already */
     bool own;          /* the library's own, for which the output limit does not hold */
+    enum body_way body_way;
+    const struct sealed *sealed; /* the body, if it goes as an fd before the others */
     const int *fd;
     unsigned fd_count;
     struct bus_message *draft; /* what this comes from, to be marked as sent; NULL: nothing */
 };
+
+/* A text as a body, `size` being as bus.h has it; it need not end with a NUL. NULL: none. */
+static inline struct span body_span(const char *text, size_t size)
+{
+    return size == BUS_NUL_TERMINATED ? span_from(text) : (struct span){text, text ? size : 0};
+}
 
 /* A top-level key of the program's own, kept as it stands on the wire. */
 struct header {
@@ -73,6 +91,7 @@ struct output_mark {
     struct list link;
     uint64_t start;
     size_t size;
+    size_t body_size; /* of what is sealed memory */
     enum message_type type;
     uint64_t id;
     char to[24]; /* of an answer: a unique name */
@@ -84,10 +103,13 @@ struct output {
     size_t head; /* data[head … tail) is still to be written */
     size_t tail;
     size_t capacity;
-    uint64_t position; /* stream offset of data[head] */
-    size_t next_write; /* when this many bytes have come together, write */
-    bool blocked;      /* the last write came back short: the socket is full */
-    struct list marks; /* struct output_mark, oldest first */
+    uint64_t position;    /* stream offset of data[head] */
+    size_t next_write;    /* when this many bytes have come together, write */
+    size_t bodies;        /* bytes of sealed memory that wait, too … */
+    uint64_t bodies_ever; /* … and that have been attached altogether */
+    size_t tree_max;      /* a longer body is not made of a tree here */
+    bool blocked;         /* the last write came back short: the socket is full */
+    struct list marks;    /* struct output_mark, oldest first */
 };
 
 void output_init(struct output *output);
@@ -100,22 +122,31 @@ static inline size_t output_size(const struct output *output)
     return output->tail - output->head;
 }
 
+/* What waits altogether. */
+static inline size_t output_weight(const struct output *output)
+{
+    return output_size(output) + output->bodies;
+}
+
 /* Formats a message, without its fds, at the end. 0, or with nothing changed:
- * -EINVAL (a name, method, topic or path), -EBADMSG (the body), -ENOMEM; *error
- * (may be NULL) says what is wrong and where. */
+ * -EINVAL (a name, method, topic or path), -EBADMSG (the body), -EFBIG (a tree is
+ * longer than tree_max), -ENOMEM; *error (may be NULL) says what is wrong and where. */
 int output_append(struct output *output, const struct outgoing *message, struct bus_error *error);
 
-/* Attaches the message's fds to the last `size` bytes. Takes them on success; 0 or
- * -ENOMEM. */
+/* Attaches the message's fds to the last `size` bytes. Takes them, and that of sealed
+ * memory, on success; 0 or -ENOMEM. */
 int output_attach(struct output *output, const struct outgoing *message, size_t size);
 
 /* Takes back the last `size` bytes, not attached to yet. */
 void output_undo(struct output *output, size_t size);
 
 /* One sendmsg(2): up to the next message with fds, at most `limit` bytes. 0 if all
- * of that has gone, -EAGAIN if the socket is full now, -ETOOMANYREFS if the kernel
- * refuses the fds of the first message, or what else sendmsg says. */
+ * of that has gone, -EAGAIN if the socket is full now, -ETOOMANYREFS or -EPERM if the
+ * kernel refuses the fds of the first message, or what else sendmsg says. */
 int output_write(struct output *output, int fd, size_t limit);
+
+/* Whether the first message has fds that are still to be sent. */
+bool output_has_fds_first(const struct output *output);
 
 /* Drops the first message, which has fds; none of it may have gone. The caller
  * owns the mark, with fds closed. */
@@ -129,5 +160,13 @@ const char *path_check(struct span path, size_t *ret_offset);
  * overwritten with LF and the SCAN_PADDING bytes behind it with zeros. LFs between
  * tokens become spaces. NULL if so, else a static sentence and the offset. */
 const char *json_check(char *text, size_t size, size_t *ret_offset);
+
+/* How trees are written. */
+#define BODY_DUMP_FLAGS (JSON_COMPACT | JSON_ENCODE_ANY)
+
+/* What is said of a tree that cannot be written, and of a text that json_check() has
+ * refused: -EBADMSG. */
+int body_refuse_tree(struct bus_error *error);
+int body_refuse_text(struct bus_error *error, const char *reason, size_t offset);
 
 #endif

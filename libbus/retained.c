@@ -68,7 +68,7 @@ static int get_value(struct bus *bus, struct getter *getter, struct bus_error *e
     if (r < 0 || getter->values.values_left == 0)
         return r;
     client_enter(bus);
-    r = client_wait(bus, &getter->done, pending_deadline(BUS_TIMEOUT_DEFAULT));
+    r = client_wait(bus, &getter->done, pending_deadline(bus, BUS_TIMEOUT_DEFAULT));
     if (r < 0)
         bus_error_set_errno(error, r, "the last value of '%s' did not come",
                             getter->values.pattern);

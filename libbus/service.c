@@ -7,6 +7,7 @@
 
 #include "libbus/base/macros.h"
 #include "libbus/base/text.h"
+#include "libbus/channel.h"
 #include "libbus/client.h"
 #include "libbus/error.h"
 #include "libbus/wire/grammar.h"
@@ -57,9 +58,9 @@ static int reply_introspect(const struct service *service, struct bus_message *c
             text_append_json_string(&text, span_from(m->description));
         else
             text_append_string(&text, "null");
-        text_append_string(&text, "}");
+        text_append_string(&text, m->flags & BUS_METHOD_MORE ? ",\"more\":true}" : "}");
     }
-    text_append_string(&text, "]}");
+    text_append_string(&text, service && service->channels_max > 0 ? "],\"channels\":true}" : "]}");
 
     struct outgoing reply = {
         .type = MESSAGE_REPLY,
@@ -72,7 +73,7 @@ static int reply_introspect(const struct service *service, struct bus_message *c
     return r;
 }
 
-int service_answer_standard(const struct service *service, struct bus_message *call)
+int service_answer_standard(struct service *service, struct bus_message *call)
 {
     struct span method = call->envelope.method;
     struct outgoing reply = {
@@ -86,17 +87,29 @@ int service_answer_standard(const struct service *service, struct bus_message *c
         return call_answer(call, &reply, NULL);
     if (span_is(method, "Introspect"))
         return reply_introspect(service, call);
+    /* Not by way of a channel: it is the bus that knows who calls. */
+    if (span_is(method, CHANNEL_OPEN_METHOD) && service && service->channels_max > 0 &&
+        !call->bus->channel)
+        return channels_open(service, call);
     return bus_reply_error(
         call, BUS_ERROR_METHOD_UNKNOWN, "%s has no method '%.*s'; Introspect lists those it has",
         service && service->name ? service->name : "this connection", SPAN_ARGS(method));
 }
 
+static struct service *find_service(const struct bus *bus, const struct bus_message *call)
+{
+    if (bus->channel && bus->channel->serving)
+        return bus->channel->service;
+    struct service *service = find_named(bus, call->envelope.to);
+    return service ? service : bus->default_service;
+}
+
 void service_dispatch(struct bus *bus, struct bus_message *call)
 {
-    const struct service *service = find_named(bus, call->envelope.to);
+    struct service *service = find_service(bus, call);
 
-    if (!service)
-        service = bus->default_service;
+    if (bus->channel && channel_refuse_call(bus, call))
+        return;
     const struct bus_method *method = find_method(service, call->envelope.method);
     call->dispatched = true;
     call_track(call);
@@ -115,6 +128,7 @@ static void service_end(struct bus_slot *slot, struct bus *bus, bool tell)
 {
     struct service *service = CONTAINER_OF(slot, struct service, slot);
 
+    channels_end(bus, service);
     if (!service->name) {
         bus->default_service = NULL;
         return;
@@ -158,7 +172,7 @@ static int add_methods(struct service *service, const struct bus_method *methods
         if (reason)
             return bus_error_set_errno(error, -EINVAL, "'%s' is no method: %s (at byte %zu)",
                                        methods[i].name, reason, offset);
-        if (!methods[i].handler || methods[i].flags)
+        if (!methods[i].handler || methods[i].flags & ~(uint64_t)BUS_METHOD_MORE)
             return bus_error_set_errno(error, -EINVAL,
                                        "the row of method '%s' has no handler or unknown flags",
                                        methods[i].name);
@@ -198,6 +212,9 @@ static int service_register(struct bus *bus, struct service *service, void *user
 {
     struct span name = span_from(service->name);
 
+    if (bus->channel && bus->channel->serving)
+        return bus_error_set_errno(error, -EEXIST,
+                                   "this channel has the service that it was opened for");
     if (!service->name) {
         if (bus->default_service)
             return bus_error_set_errno(error, -EEXIST,
@@ -231,6 +248,8 @@ int bus_serve_with(struct bus *bus, const char *name, const struct bus_service_o
     r = service_new(name, methods, &service, error);
     if (r < 0)
         return r;
+    service->channels_max = options ? options->channels : 0;
+    service->channel_opened = options ? options->channel_opened : NULL;
     r = service_register(bus, service, userdata, error);
     if (r < 0) {
         service_destroy(&service->slot);

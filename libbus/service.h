@@ -29,16 +29,23 @@ struct service {
     struct hash rows; /* struct method_row by name */
     struct method_row *row;
     const char *description;
+    unsigned channels_max; /* direct channels that it takes; 0: none */
+    unsigned channel_count;
+    unsigned channels_opening;
+    bus_handler channel_opened;
 };
 
 /* Gives a call to its service. */
 void service_dispatch(struct bus *bus, struct bus_message *call);
 
 /* What every service answers; `service` may be NULL. */
-int service_answer_standard(const struct service *service, struct bus_message *call);
+int service_answer_standard(struct service *service, struct bus_message *call);
 
 /* Whether anybody waits for the answer of this call. */
 bool call_is_wanted(const struct bus_message *call);
+
+/* NULL if it is not in the table. */
+struct bus_message *call_find(const struct bus *bus, struct span sender, uint64_t id);
 
 /* Puts a call into the table, takes it out. Both may be done twice. */
 void call_track(struct bus_message *call);
@@ -47,8 +54,22 @@ void call_untrack(struct bus_message *call);
 /* Sends an answer: fills `to` and `id` of `answer`. As bus_reply(). */
 int call_answer(struct bus_message *call, struct outgoing *answer, struct bus_error *error);
 
+/* Sends one of several replies that is not the last. As bus_reply_more(). */
+int call_send_item(struct bus_message *call, struct outgoing *item, struct bus_error *error);
+
+/* What the bus says about the caller of one of our calls, bus.flow; at reading. */
+void items_take_flow(struct bus *bus, struct bus_message *event);
+
+/* Whether calls whose items were refused may go on, and telling them. True: somebody has
+ * been told. */
+bool items_may_go_on(const struct bus *bus);
+bool items_go_on(struct bus *bus);
+
 /* For a call whose last reference is about to go. */
 void call_abandon(struct bus_message *call);
+
+/* The caller, that of all calls of the connection, has gone. */
+void calls_cancel_all(struct bus *bus);
 
 /* A cancel that has come in. */
 void call_cancel(struct bus *bus, const struct bus_message *cancel);

@@ -329,12 +329,22 @@ static int start(struct bus *bus, struct subscription *subscription, const char 
     const char *sender = options->sender;
     int r;
 
+    if (bus->channel && (options->group || options->retained == BUS_RETAINED_ONLY ||
+                         options->overflow != BUS_OVERFLOW_DROP))
+        return bus_error_set_errno(error, -EINVAL,
+                                   "a channel has no last values, queue groups and overflow "
+                                   "policies: those are the bus's");
     subscription->pattern = strdup(pattern);
     subscription->group = options->group ? strdup(options->group) : NULL;
     if (!subscription->pattern || (options->group && !subscription->group))
         return bus_error_set_errno(error, -ENOMEM, "out of memory");
     if (sender && (sender[0] == ':' || strcmp(sender, "bus") == 0)) {
         strcpy(subscription->sender, sender);
+    } else if (sender && bus->channel) {
+        return bus_error_set_errno(error, -EINVAL,
+                                   "all that comes on a channel is from %s: filter by that or by "
+                                   "nobody",
+                                   bus_channel_peer(bus));
     } else if (sender && options->retained != BUS_RETAINED_ONLY) {
         r = name_owner_get(bus, sender, &subscription->owner, error);
         if (r < 0)
@@ -345,6 +355,12 @@ static int start(struct bus *bus, struct subscription *subscription, const char 
     r = options->retained == BUS_RETAINED_ONLY ? 0 : subscription_link(bus, subscription);
     if (r < 0)
         return bus_error_set_errno(error, r, "out of memory");
+    if (bus->channel) {
+        /* Which events are wanted is nobody's business but our own. */
+        subscription->settled = true;
+        subscription->since = bus->input.lines.position;
+        return 0;
+    }
     return ask(bus, subscription, options, error);
 }
 
@@ -387,7 +403,7 @@ int subscription_wait(struct bus *bus, struct subscription *subscription, struct
 
     subscription->waited = true;
     client_enter(bus);
-    r = client_wait(bus, &subscription->settled, pending_deadline(BUS_TIMEOUT_DEFAULT));
+    r = client_wait(bus, &subscription->settled, pending_deadline(bus, BUS_TIMEOUT_DEFAULT));
     subscription->waited = false;
     if (r == -ETIMEDOUT)
         bus_error_set_errno(error, r, "the bus did not answer Subscribe");
@@ -505,6 +521,17 @@ static struct subscription *next_match(const struct list *head, struct list *nod
             return s;
     }
     return NULL;
+}
+
+bool subscriptions_want(struct bus *bus, const struct bus_message *event)
+{
+    struct subscriptions *subscriptions = &bus->subscriptions;
+    struct route *route = route_find(subscriptions, event->envelope.topic);
+    struct list *wildcards = &subscriptions->wildcards;
+    struct list *exact = route ? &route->subscriptions : NULL;
+
+    return (exact && next_match(exact, exact->next, event)) ||
+           next_match(wildcards, wildcards->next, event);
 }
 
 static void sweep(struct subscriptions *subscriptions)

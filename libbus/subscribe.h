@@ -105,6 +105,9 @@ void subscription_refuse(struct subscription *subscription, struct bus_message *
  * taken it. */
 bool subscriptions_claim(struct bus *bus, struct bus_message *event);
 
+/* Whether any is for it. */
+bool subscriptions_want(struct bus *bus, const struct bus_message *event);
+
 /* At dispatch: runs the handlers. */
 void subscriptions_deliver(struct bus *bus, struct bus_message *event);
 

@@ -8,7 +8,7 @@
  *     bus_close(bus);
  *
  * The page reads top to bottom: errors, types, callbacks, connecting, the event
- * loop, messages, publish and subscribe, calls, services, names, file
+ * loop, messages, publish and subscribe, calls, services, names, direct channels, file
  * descriptors.
  *
  * Conventions. Functions that can fail return 0 (or something useful above it)
@@ -26,6 +26,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -74,6 +75,7 @@ struct bus_error {
 #define BUS_ERROR_NO_REPLY             "bus.NoReply"            /* -ENOMSG */
 #define BUS_ERROR_CANCELLED            "bus.Cancelled"          /* -ECANCELED */
 #define BUS_ERROR_START_FAILED         "bus.StartFailed"        /* -ECHILD */
+#define BUS_ERROR_STORAGE_FAILED       "bus.StorageFailed"      /* -EIO */
 #define BUS_ERROR_DISCONNECTED         "bus.Disconnected"       /* -ECONNRESET */
 
 /* ----------------------------------------------------------------- types */
@@ -90,6 +92,9 @@ struct bus_slot;
 
 /* One who publishes in bulk. */
 struct bus_publisher;
+
+/* The replies of a call that asks for several, one after the other. */
+struct bus_stream;
 
 enum bus_message_type {
     BUS_MESSAGE_CALL = 1,
@@ -234,7 +239,7 @@ BUS_PUBLIC int bus_flush(struct bus *bus, uint64_t timeout_ms);
  * more than the limit waits. */
 BUS_PUBLIC void bus_set_output_limit(struct bus *bus, size_t bytes);
 
-/* Bytes not yet written. */
+/* Bytes not yet written, big bodies included. */
 BUS_PUBLIC size_t bus_output_size(const struct bus *bus);
 
 /* Called from bus_process() when, after an -EAGAIN, half of the limit is free
@@ -263,10 +268,42 @@ BUS_PUBLIC int bus_message_set_body_text(struct bus_message *message, const char
 BUS_PUBLIC int bus_message_set_body(struct bus_message *message, const json_t *body);
 BUS_PUBLIC int bus_message_take_body(struct bus_message *message, json_t *body);
 
+/* Big bodies. A body of more than `bytes` (default 256 KiB; 0: every one; UINT64_MAX:
+ * none) does not go in the message's line but as a memfd, sealed so that nobody can
+ * change it any more. The bus passes it on unseen, to any number of receivers, at no
+ * more cost than an empty message, and message_bytes does not hold for it. All functions
+ * that take a body do so by themselves, and those that give one back read it; nobody
+ * sees that fd among those of the message. Where the bus takes no fd more with a message
+ * (fds_per_message), the body goes in the line whatever its size (-EMSGSIZE if it is too
+ * long); bodies for the bus itself and last values (bus_message_set_retain()) always do. The memory
+ * is accounted to the process that writes it. */
+BUS_PUBLIC void bus_set_memfd_threshold(struct bus *bus, uint64_t bytes);
+
+/* A big body without a copy: `size` bytes of shared memory, to be filled with JSON text
+ * at *ret_memory; then bus_message_seal_body() takes the first `size` of them (all of
+ * which must have been written; at most as many as were mapped) as the body, from when
+ * on *ret_memory is no more. A message in between cannot be sent (-EBUSY). libbus does not
+ * look at the text: see bus_message_body_text() for what that means to receivers.
+ *
+ * -EINVAL: not a message being built, no bytes or too many; or -errno of memfd_create(2),
+ * fallocate(2) and mmap(2), for want of memory or fds. */
+BUS_PUBLIC int bus_message_map_body(struct bus_message *message, size_t size, void **ret_memory);
+BUS_PUBLIC int bus_message_seal_body(struct bus_message *message, size_t size);
+
+/* The same with a memfd that the program has made, or that came with a message (see
+ * bus_message_body_fd()); borrowed. It must have the seals F_SEAL_SEAL, F_SEAL_SHRINK,
+ * F_SEAL_GROW and F_SEAL_WRITE (-EPERM), and at least one byte and no holes (-EINVAL). */
+BUS_PUBLIC int bus_message_set_body_fd(struct bus_message *message, int fd);
+
 /* Calls: the object within the service; the deadline in milliseconds
  * (BUS_TIMEOUT_NEVER: none). Both return -EINVAL for another type of message. */
 BUS_PUBLIC int bus_message_set_path(struct bus_message *message, const char *path);
 BUS_PUBLIC int bus_message_set_timeout(struct bus_message *message, uint64_t timeout_ms);
+
+/* Calls: several replies are welcome (`more`), see bus_stream_open() and
+ * bus_call_async(). Replies: another follows; bus_send() then is bus_reply_more(). -EINVAL
+ * for another type of message. */
+BUS_PUBLIC int bus_message_set_more(struct bus_message *message, bool more);
 
 /* Events: for this connection alone, subscribed or not. */
 BUS_PUBLIC int bus_message_set_to(struct bus_message *message, const char *to);
@@ -277,13 +314,15 @@ enum bus_retain {
     BUS_RETAIN_NO = 0,
     BUS_RETAIN_CONNECTION = 1, /* … its publisher disconnects */
     BUS_RETAIN_BUS = 2,        /* … the bus ends */
-    BUS_RETAIN_DISK = 3        /* … somebody ends it */
+    BUS_RETAIN_DISK = 3        /* … somebody ends it, in this life of the bus or another */
 };
 
 /* … or is over, `ttl_ms` after it was published (1 to 2^53-1; only with a value that is
  * retained). Then a null event says so. Neither goes with bus_message_set_to() or with
  * file descriptors: the bus refuses that with bus.InvalidMessage, and with
- * bus.LimitExceeded what is more than one may have retained. Both return -EINVAL for
+ * bus.LimitExceeded what is more than one may have retained. An event whose value cannot be
+ * written to the disk has been delivered, and its value stays until the bus ends: the bus
+ * says that with bus.StorageFailed. Both return -EINVAL for
  * another type of message or a value that is none. */
 BUS_PUBLIC int bus_message_set_retain(struct bus_message *message, enum bus_retain level);
 BUS_PUBLIC int bus_message_set_ttl(struct bus_message *message, uint64_t ttl_ms);
@@ -298,8 +337,8 @@ BUS_PUBLIC int bus_message_set_header(struct bus_message *message, const char *k
  * error, a call without reply. Does not consume the reference; a message can be
  * sent once (-EALREADY). -EAGAIN: the output is full, nothing was sent, try again
  * from the writable handler. -EMSGSIZE: longer than the bus takes (message_bytes of
- * its greeting, which a first message of more than 64 KiB waits for). -ECONNRESET: not
- * connected. All functions that send return these. */
+ * its greeting, which a first message of more than 64 KiB or with file descriptors waits
+ * for). -ECONNRESET: not connected. All functions that send return these. */
 BUS_PUBLIC int bus_send(struct bus_message *message);
 
 /* Keeps a message. A kept message that was received holds on to the piece of the
@@ -341,14 +380,35 @@ BUS_PUBLIC enum bus_retain bus_message_retain(const struct bus_message *message)
 /* True for a call whose caller wants no answer. */
 BUS_PUBLIC bool bus_message_no_reply(const struct bus_message *message);
 
+/* True for a reply after which the call goes on: another one, or an error, follows. */
+BUS_PUBLIC bool bus_message_has_more(const struct bus_message *message);
+
+/* True for a call that may have several replies. */
+BUS_PUBLIC bool bus_message_wants_more(const struct bus_message *message);
+
 /* The body as JSON text, *ret_size bytes, not NUL-terminated; "null" if there is
- * none. Never parses. Borrowed, alive as long as the message. */
+ * none. Never parses. Borrowed, alive as long as the message.
+ *
+ * A body in the message's line has been checked by the bus. A big one (see
+ * bus_set_memfd_threshold()) has been looked at by nobody: it can be read to its end and
+ * will never change, but whether it is JSON is for the receiver to find out, by
+ * bus_message_body(), bus_message_unpack() or bus_check_json(), which all take their time
+ * with its size. It is mapped at the first use: NULL and 0 if there is no memory for
+ * that. (A message whose body is no sealed memfd, or lacks some of its pages, is not
+ * handed out: a call is answered with bus.InvalidArguments, an answer becomes the error
+ * bus.InvalidMessage, an event goes to the error handler as such.) */
 BUS_PUBLIC const char *bus_message_body_text(struct bus_message *message, size_t *ret_size);
 
 /* The body as a tree, parsed at the first use. Borrowed, alive as long as the
- * message; json_incref() to keep it. NULL: out of memory, or a body that jansson
- * cannot hold (an integer beyond 64 bits, a NUL in a string). */
+ * message; json_incref() to keep it. NULL: out of memory, a body that jansson
+ * cannot hold (an integer beyond 64 bits, a NUL in a string), or a big one that is not
+ * JSON. */
 BUS_PUBLIC json_t *bus_message_body(struct bus_message *message);
+
+/* The sealed memfd that a big body lies in, for bus_message_set_body_fd() or to be mapped
+ * by other means; borrowed, the message's. -ENODATA: the body is in the line, or there is
+ * none, or the message has been sent. */
+BUS_PUBLIC int bus_message_body_fd(const struct bus_message *message);
 
 /* Unpacks the body as json_unpack() does, with its format characters. 0 or -EINVAL
  * with *error (may be NULL) filled. */
@@ -549,12 +609,15 @@ BUS_PUBLIC int bus_call_take(struct bus *bus, const char *to, const char *method
                              uint64_t timeout_ms, struct bus_error *error,
                              struct bus_message **ret_reply);
 
-/* The same with a message of bus_message_new_call(). */
+/* The same with a message of bus_message_new_call(). -EINVAL for one that asks for several
+ * replies. */
 BUS_PUBLIC int bus_call_message(struct bus_message *call, struct bus_error *error,
                                 struct bus_message **ret_reply);
 
 /* Calls without waiting: the handler gets the one answer, a reply or an error
- * (bus_message_type()); an error made on this side when the connection is lost.
+ * (bus_message_type()); an error made on this side when the connection is lost. Of a
+ * call with bus_message_set_more() it gets every reply; the last one, or the error, is the
+ * one without bus_message_has_more(). The timeout is counted from one reply to the next.
  * Freeing the slot cancels the call, at the callee too. */
 BUS_PUBLIC int bus_call_async(struct bus_message *call, bus_message_handler handler, void *userdata,
                               struct bus_slot **ret_slot);
@@ -562,6 +625,33 @@ BUS_PUBLIC int bus_call_text_async(struct bus *bus, const char *to, const char *
                                    const char *text, size_t size, uint64_t timeout_ms,
                                    bus_message_handler handler, void *userdata,
                                    struct bus_slot **ret_slot);
+
+/* Calls with a message of bus_message_new_call() and bus_message_set_more(), for
+ * iterating over the replies:
+ *
+ *     while ((r = bus_stream_next(stream, &message, &error)) > 0)
+ *         ... bus_message_unref(message);
+ *
+ * Waits for nothing but room in the output. *ret_stream is to be closed. While 256 replies
+ * (or 1 MiB) wait here to be taken nothing more is read from the connection, so that the
+ * service is told to pause. That holds up all other messages of the connection as well:
+ * give an iteration that takes its time a connection of its own. What waits for something
+ * on this connection (a call, another stream) reads on; replies that come meanwhile are
+ * kept, up to 64 MiB, beyond which the stream ends with -EDQUOT. Errors as for bus_call_message(),
+ * and -EINVAL: the call does not ask for several replies. */
+BUS_PUBLIC int bus_stream_open(struct bus_message *call, struct bus_stream **ret_stream,
+                               struct bus_error *error);
+
+/* Waits for the next reply, at most for the call's timeout. 1 with *ret_message (may be
+ * NULL; the caller owns it): there may be more; 0 with the last reply; or a negative errno
+ * with *error (may be NULL) filled: the error that has ended the call, as for
+ * bus_call(). After the end it returns the same again. */
+BUS_PUBLIC int bus_stream_next(struct bus_stream *stream, struct bus_message **ret_message,
+                               struct bus_error *error);
+
+/* Frees it with the replies that have not been taken; cancels the call, at the callee too,
+ * if it has not ended. May outlive the connection. Returns NULL; NULL is let pass. */
+BUS_PUBLIC struct bus_stream *bus_stream_close(struct bus_stream *stream);
 
 /* Calls and wants no answer, and none of the bus's errors. */
 BUS_PUBLIC int bus_call_no_reply(struct bus *bus, const char *to, const char *method,
@@ -573,6 +663,12 @@ BUS_PUBLIC int bus_message_get_error(struct bus_message *message, struct bus_err
 
 /* ---------------------------------------------------------- services */
 
+enum bus_method_flags {
+    /* Answers with several replies if the caller asks for them. Introspect says so. A caller
+     * that does not ask is let in all the same: see bus_message_wants_more(). */
+    BUS_METHOD_MORE = 1
+};
+
 /* A row of a service's table of methods; the table ends with a row whose name is
  * NULL and must live as long as the service. Every service also answers "Ping" and
  * "Introspect" unless its table has rows of these names, and refuses unknown
@@ -580,7 +676,7 @@ BUS_PUBLIC int bus_message_get_error(struct bus_message *message, struct bus_err
 struct bus_method {
     const char *name;
     bus_call_handler handler;
-    uint64_t flags;          /* 0: none are defined yet */
+    uint64_t flags;          /* of enum bus_method_flags */
     const char *description; /* one sentence, for Introspect; or NULL */
 };
 
@@ -602,6 +698,8 @@ BUS_PUBLIC int bus_serve(struct bus *bus, const char *name, const struct bus_met
  * may be added. */
 struct bus_service_options {
     unsigned name_flags; /* enum bus_name_flags, for the request of the name */
+    unsigned channels; /* direct channels that it takes at once, see bus_channel_open(); 0: none */
+    bus_handler channel_opened; /* one has been opened, the bus_handler's `bus`; or NULL */
 };
 
 /* Serves, with more to say; `options` (NULL: the defaults) is borrowed. Otherwise as
@@ -625,13 +723,31 @@ BUS_PUBLIC int bus_reply_take(struct bus_message *call, json_t *body);
 BUS_PUBLIC int bus_reply_error(struct bus_message *call, const char *name, const char *format, ...)
     BUS_PRINTF(3, 4);
 
+/* Sends one of several replies to a call that asks for them; another, or the final answer
+ * by one of the functions above, has to follow. To give fds and headers along use
+ * bus_message_new_reply() and bus_message_set_more().
+ *
+ * -EAGAIN: not now, and nothing was sent: the caller does not read as fast, or what has
+ * been sent must first have gone out. Go on when the ready handler is called. -ECANCELED:
+ * nobody listens any more. -EINVAL: the call does not ask for several replies. -EALREADY:
+ * it has been answered. Who goes on against the bus's word loses the call. */
+BUS_PUBLIC int bus_reply_more_text(struct bus_message *call, const char *text, size_t size);
+BUS_PUBLIC int bus_reply_more(struct bus_message *call, const json_t *body);
+BUS_PUBLIC int bus_reply_more_take(struct bus_message *call, json_t *body);
+
+/* Called from bus_process() when, after an -EAGAIN, the next reply can be sent. At most
+ * one per call; the call must be kept by bus_message_ref() as long as this is wanted.
+ * -EINVAL: the call does not ask for several replies. */
+BUS_PUBLIC int bus_message_set_ready_handler(struct bus_message *call, bus_message_handler handler,
+                                             void *userdata);
+
 /* Called when the call has been cancelled (by its caller, its deadline or the
- * caller's death) before it was answered. At most one per call; the call must be
- * kept by bus_message_ref() as long as this is wanted. */
+ * caller's death, or for the bus's limits) before it was answered. At most one per call; the call
+ * must be kept by bus_message_ref() as long as this is wanted. */
 BUS_PUBLIC int bus_message_set_cancel_handler(struct bus_message *call, bus_message_handler handler,
                                               void *userdata);
 
-/* Whether nobody waits for the answer any more. */
+/* Whether nobody waits for the answer any more: for services that work long or stream. */
 BUS_PUBLIC bool bus_message_is_cancelled(const struct bus_message *call);
 
 /* ------------------------------------------------------------- names */
@@ -660,6 +776,74 @@ BUS_PUBLIC int bus_release_name(struct bus *bus, const char *name, struct bus_er
 BUS_PUBLIC int bus_watch_name(struct bus *bus, const char *name, bus_name_handler handler,
                               void *userdata, struct bus_slot **ret_slot, struct bus_error *error);
 
+/* Who somebody on the bus is, by the kernel's word from when it connected. */
+struct bus_credentials {
+    pid_t pid; /* 0: in a pid namespace that the bus does not see */
+    uid_t uid;
+    gid_t gid;
+    int pidfd; /* of that very process, whoever has its pid later; -1: the kernel has none */
+};
+
+/* Asks the bus, and waits. `name` is a unique or a well-known one. *ret_credentials is
+ * filled on success, its pidfd the caller's to close. -ENXIO: there is nobody of that name
+ * (any more: a unique name is never used again). */
+BUS_PUBLIC int bus_get_credentials(struct bus *bus, const char *name,
+                                   struct bus_credentials *ret_credentials,
+                                   struct bus_error *error);
+
+/* --------------------------------------------------- direct channels */
+
+/* Opens a direct channel to the service `name`: a socket straight to its process, so that
+ * calls take half as many hops. 1: *ret_channel is a `struct bus` of its own, with the
+ * whole interface, to be processed like one (bus_get_fd(), bus_process(), …); 0: the service
+ * offers none, has no more, or the policy allows no call of OpenChannel to it: then
+ * *ret_channel is `bus` itself once more, and *error (may be NULL) says why. Either way
+ * bus_call(*ret_channel, name, …) does what is wanted, and bus_channel_close() ends it.
+ * Waits, at most `timeout_ms`, for the service. Errors as for a call, -EINVAL if `bus` is a
+ * channel.
+ *
+ * What is different on a channel:
+ * - The bus checks its policy once, as for a call of the service's method OpenChannel:
+ *   whoever may call that may call everything of the service, for as long as the channel
+ *   stands. A rule that forbids any method of the service forbids OpenChannel too, if no
+ *   rule before it allows just that.
+ * - Monitors do not see what passes.
+ * - Calls can be made to `name` only, and from the service to bus_channel_peer(), by its
+ *   methods without a name (bus_serve() with NULL); what else there is, the bus and its
+ *   names included, is -ENXIO. Deadlines and cancelling are as ever.
+ * - Events go to the other side alone, to those of its subscriptions to its end of the
+ *   channel that match; bus_subscribe() asks nobody and is at once. What the service
+ *   publishes on the bus does not come by the channel.
+ * - Nobody checks the other side's messages but this library. One that sends what is no
+ *   message, or breaks a limit, loses the channel; bus_disconnect_error() says why.
+ * - It ends with either side, and with the service's slot; calls that wait end with
+ *   bus.Disconnected, the calls that have come are cancelled. */
+BUS_PUBLIC int bus_channel_open(struct bus *bus, const char *name, uint64_t timeout_ms,
+                                struct bus **ret_channel, struct bus_error *error);
+
+/* Ends what bus_channel_open() has given: a channel as bus_close() does; a connection stays
+ * as it is, with one owner less. Returns NULL; NULL is let pass. */
+BUS_PUBLIC struct bus *bus_channel_close(struct bus *channel);
+
+/* As bus_service_options.channels: enough for most. */
+#define BUS_CHANNELS_DEFAULT 64
+
+/* The service's side. With bus_service_options.channels it takes so many channels at once,
+ * and answers their calls like any other, from the bus_process() of the connection that it
+ * serves on; each gets its turn. bus_message_bus() of such a call is the channel; publish
+ * on it to send events to this client alone. `channel_opened` is told of each new one, with
+ * the service's userdata: to subscribe to what comes on it, or to set its handlers. The
+ * channel is borrowed: bus_ref() keeps it, bus_close(bus_ref(channel)) ends it. For its
+ * part of the loop (bus_get_fd(), bus_process(), bus_wait(), bus_run()) stands that of the
+ * connection. */
+
+/* The unique name on the bus of who is at the other end; NULL if `bus` is no channel.
+ * Borrowed, as long as the channel. */
+BUS_PUBLIC const char *bus_channel_peer(const struct bus *bus);
+
+/* Who that is; NULL if `bus` is no channel. Borrowed, its pidfd too. */
+BUS_PUBLIC const struct bus_credentials *bus_channel_credentials(const struct bus *bus);
+
 /* --------------------------------------------------- file descriptors */
 
 /* Adds a file descriptor to a message being built: takes it over (closed on failure
@@ -667,7 +851,7 @@ BUS_PUBLIC int bus_watch_name(struct bus *bus, const char *name, bus_name_handle
 BUS_PUBLIC int bus_message_push_fd(struct bus_message *message, int fd);
 BUS_PUBLIC int bus_message_push_dup_fd(struct bus_message *message, int fd);
 
-/* How many a message has. */
+/* How many a message has, without that of a big body. */
 BUS_PUBLIC unsigned bus_message_fd_count(const struct bus_message *message);
 
 /* The file descriptor at `index`: borrowed (it stays the message's and is closed

@@ -194,6 +194,7 @@ static char *default_path(void)
 
 static int serve(struct server *server)
 {
+    const struct bus_service_options options = {.channels = BUS_CHANNELS_DEFAULT};
     struct bus_error error = BUS_ERROR_INIT;
     struct bus_slot *slot;
     int r;
@@ -203,7 +204,7 @@ static int serve(struct server *server)
         fprintf(stderr, "address-book-server: cannot connect to the bus: %s\n", strerror(-r));
         return r;
     }
-    r = bus_serve(server->bus, ADDRESS_BOOK, methods, server, &slot, &error);
+    r = bus_serve_with(server->bus, ADDRESS_BOOK, &options, methods, server, &slot, &error);
     if (r == -EEXIST)
         fprintf(stderr, "address-book-server: %s is running on this bus already\n", ADDRESS_BOOK);
     else if (r < 0)

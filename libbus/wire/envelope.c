@@ -467,6 +467,8 @@ static void check_keys(struct reader *reader, const char *end, enum envelope_ori
         check_retain(reader);
     if (envelope->type == MESSAGE_CALL && !(seen & 1u << KEY_ID) && !envelope->no_reply)
         invalid(reader, end, "id", "a call without it must be no_reply");
+    if (envelope->more && envelope->no_reply)
+        invalid(reader, reader->at[KEY_MORE], "more", "it does not go with no_reply");
     if (envelope->body_fd && envelope_has(envelope, KEY_BODY))
         invalid(reader, reader->at[KEY_BODY_FD], "body_fd", "it does not go with a body");
     if (envelope->body_fd && !(seen & 1u << KEY_FDS))

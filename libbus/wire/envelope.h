@@ -99,6 +99,12 @@ static inline bool envelope_has(const struct envelope *envelope, enum envelope_k
     return envelope->keys & 1u << key;
 }
 
+/* Whether an event with `retain` ends what was kept: its body is null. */
+static inline bool envelope_clears(const struct envelope *envelope)
+{
+    return envelope->body.size == 0 || span_equal(envelope->body, SPAN("null"));
+}
+
 /* `line` is one line without its LF; line[size] must be that LF, followed by
  * SCAN_PADDING readable bytes. Spaces and a CR around the object are allowed.
  *

@@ -2,6 +2,7 @@
 /* busd with libbus at both ends. */
 #include <bus/bus.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,11 +15,22 @@
 struct busd_client {
     struct client base;
     struct bus *bus;
+    struct bus *channel; /* where its calls go; NULL: `bus` */
+    int memory;          /* of the last body handed over … */
+    size_t memory_size;
 };
 
 static struct bus *bus_of(struct client *client)
 {
     return ((struct busd_client *)client)->bus;
+}
+
+/* Where calls go. */
+static struct bus *way_of(struct client *client)
+{
+    struct busd_client *own = (struct busd_client *)client;
+
+    return own->channel ? own->channel : own->bus;
 }
 
 static void check(int r, const char *what)
@@ -78,6 +90,7 @@ static struct client *busd_connect(const struct broker *broker)
 
 static void busd_close(struct client *client)
 {
+    bus_close(((struct busd_client *)client)->channel);
     bus_close(bus_of(client));
     free(client);
 }
@@ -96,12 +109,41 @@ static int on_call(struct bus_message *call, void *userdata)
     return bus_reply_text(call, text, size);
 }
 
+/* Reads a byte of each page, or of the first and the last. */
+static int look_at(struct bus_message *call, size_t step)
+{
+    size_t size;
+    const char *text = bus_message_body_text(call, &size);
+    unsigned spaces = 0;
+
+    if (!text || text[0] != '"' || text[size - 1] != '"')
+        return -EINVAL;
+    for (size_t i = step; i < size; i += step)
+        spaces += text[i] == ' ';
+    return spaces > 0 ? -EINVAL : bus_reply_text(call, NULL, 0);
+}
+
+static int on_look(struct bus_message *call, void *userdata)
+{
+    return look_at(call, SIZE_MAX / 2);
+}
+
+static int on_read(struct bus_message *call, void *userdata)
+{
+    return look_at(call, 4096);
+}
+
 static void busd_serve(struct client *client, const char *name)
 {
-    static const struct bus_method methods[] = {{"Echo", on_call, 0, NULL}, BUS_METHOD_END};
+    static const struct bus_method methods[] = {{"Echo", on_call, 0, NULL},
+                                                {"Look", on_look, 0, NULL},
+                                                {"Read", on_read, 0, NULL},
+                                                BUS_METHOD_END};
     struct bus_error error = BUS_ERROR_INIT;
 
-    if (bus_serve(bus_of(client), name, methods, NULL, NULL, &error) < 0)
+    const struct bus_service_options options = {.channels = BUS_CHANNELS_DEFAULT};
+
+    if (bus_serve_with(bus_of(client), name, &options, methods, NULL, NULL, &error) < 0)
         fail("libbus: serve %s: %s", name, error.message);
 }
 
@@ -111,12 +153,54 @@ static void busd_call(struct client *client, const char *name, const char *body,
     struct bus_message *reply;
     size_t got;
 
-    if (bus_call_text(bus_of(client), name, "Echo", body, size, BUS_TIMEOUT_DEFAULT, &error,
+    if (bus_call_text(way_of(client), name, "Echo", body, size, BUS_TIMEOUT_DEFAULT, &error,
                       &reply) < 0)
         fail("libbus: call: %s", error.message);
     bus_message_body_text(reply, &got);
     check_answer(client, got, size);
     bus_message_unref(reply);
+}
+
+static void busd_go_direct(struct client *client, const char *name)
+{
+    struct busd_client *own = (struct busd_client *)client;
+    struct bus_error error = BUS_ERROR_INIT;
+
+    if (bus_channel_open(own->bus, name, BUS_TIMEOUT_DEFAULT, &own->channel, &error) != 1)
+        fail("libbus: no channel: %s", error.message);
+}
+
+/* Makes the body of so many bytes, once. */
+static void make_memory(struct busd_client *client, size_t size)
+{
+    struct bus_message *message;
+    void *memory;
+
+    if (client->memory_size == size)
+        return;
+    check(bus_message_new_event(client->bus, "bench", &message), "event");
+    check(bus_message_map_body(message, size, &memory), "memory");
+    memset(memory, 'x', size);
+    ((char *)memory)[0] = ((char *)memory)[size - 1] = '"';
+    check(bus_message_seal_body(message, size), "seal");
+    client->memory = fcntl(bus_message_body_fd(message), F_DUPFD_CLOEXEC, 3);
+    check(client->memory, "memory");
+    client->memory_size = size;
+    bus_message_unref(message);
+}
+
+static void busd_hand_over(struct client *client, const char *name, size_t size, bool whole)
+{
+    struct busd_client *own = (struct busd_client *)client;
+    struct bus_error error = BUS_ERROR_INIT;
+    struct bus_message *call;
+
+    make_memory(own, size);
+    check(bus_message_new_call(own->bus, name, whole ? "Read" : "Look", &call), "call");
+    check(bus_message_set_body_fd(call, own->memory), "body");
+    if (bus_call_message(call, &error, NULL) < 0)
+        fail("libbus: call: %s", error.message);
+    bus_message_unref(call);
 }
 
 static void on_answer(struct bus_message *reply, void *userdata)
@@ -203,6 +287,8 @@ const struct peer peer_busd = {
     .serve = busd_serve,
     .call = busd_call,
     .call_start = busd_call_start,
+    .hand_over = busd_hand_over,
+    .go_direct = busd_go_direct,
     .subscribe = busd_subscribe,
     .publish = busd_publish,
     .flush = busd_flush,

@@ -69,6 +69,16 @@ struct peer {
     void (*call)(struct client *client, const char *name, const char *body, size_t size);
     void (*call_start)(struct client *client, const char *name, const char *body, size_t size);
 
+    /* Calls with a body that lies in memory beforehand, has `size` bytes, and is handed
+     * over, not copied; the answer is empty. The service, made by serve(), looks at the
+     * body's first and last byte, or with `whole` at each page. NULL: there is no such
+     * thing. */
+    void (*hand_over)(struct client *client, const char *name, size_t size, bool whole);
+
+    /* From now on this client's calls go straight to who serves `name`. NULL: there is no
+     * such thing. */
+    void (*go_direct)(struct client *client, const char *name);
+
     /* Takes effect with the next ping(). */
     void (*subscribe)(struct client *client, const char *pattern);
     void (*publish)(struct client *client, const char *topic, const char *body, size_t size);

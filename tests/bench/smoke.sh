@@ -34,7 +34,7 @@ for workload in call-1cpu call call-64 call-1m events-1-1; do
     [ "$(peers "$workload")" = 'busd relay ' ] ||
         complain "$workload: measured for '$(peers "$workload")', not for busd and relay"
 done
-for workload in events-8-8 connect start memory; do
+for workload in call-direct call-direct-1cpu events-8-8 connect start memory; do
     [ "$(peers "$workload")" = 'busd ' ] ||
         complain "$workload: measured for '$(peers "$workload")', not for busd alone"
 done
@@ -44,6 +44,10 @@ grep -q '^call, one core, us  *[0-9]' "$out/table" || complain "no table: $(cat 
 for leftover in "$out"/busd-bench-*; do
     [ ! -e "$leftover" ] || complain "$leftover was left behind"
 done
+
+"$bench" --quick --peers busd --rounds 1 --seconds 0.02 --no-plots --out "$out" \
+    --only 'bodies*' >"$out/table" || complain "bodies: $(cat "$out/table")"
+[ "$(grep -c '^  1024 KiB  *[0-9]' "$out/table")" = 2 ] || complain "no bodies: $(cat "$out/table")"
 
 # Who drops events is told so: here a busd that lets hardly anything wait.
 cat >"$out/forgetful" <<END

@@ -61,6 +61,14 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+static void call(const struct load *load, struct client *client, const char *name, const char *body)
+{
+    if (load->use == BODY_ECHOED)
+        client->peer->call(client, name, body, load->size);
+    else
+        client->peer->hand_over(client, name, load->size, load->use == BODY_READ);
+}
+
 static void warm_up(const struct load *load, struct client *client, const char *body)
 {
     double limit = clock_seconds(CLOCK_MONOTONIC) + WARM_SECONDS;
@@ -68,13 +76,14 @@ static void warm_up(const struct load *load, struct client *client, const char *
 
     make_name(name, 0);
     for (int i = 0; i < WARM_CALLS && clock_seconds(CLOCK_MONOTONIC) < limit; i++)
-        client->peer->call(client, name, body, load->size);
+        call(load, client, name, body);
 }
 
 static void call_one_by_one(const struct load *load, struct broker *broker)
 {
     struct client *client = broker_connect(broker);
-    CLEANUP(cleanup_free) char *body = body_new(load->body, load->size);
+    CLEANUP(cleanup_free)
+    char *body = load->use == BODY_ECHOED ? body_new(load->body, load->size) : NULL;
     CLEANUP(cleanup_free) double *times = calloc(TIMES_MAX, sizeof(*times));
     char(*names)[NAME_SIZE] = make_names(load->names);
     size_t count = 0, turn = 0;
@@ -82,12 +91,16 @@ static void call_one_by_one(const struct load *load, struct broker *broker)
 
     if (!times)
         fail("out of memory");
+    if (load->direct)
+        client->peer->go_direct(client, names[0]);
+    /* A body in memory is made by the first call. */
+    call(load, client, names[0], body);
     warm_up(load, client, body);
     crew_meet(2);
     now = clock_seconds(CLOCK_MONOTONIC);
     do {
         double begin = now;
-        client->peer->call(client, names[turn], body, load->size);
+        call(load, client, names[turn], body);
         now = clock_seconds(CLOCK_MONOTONIC);
         times[count++] = (now - begin) * 1e6;
         if (++turn == load->names)
@@ -158,7 +171,7 @@ bool measure_calls(const struct load *load, struct broker *broker, struct sample
         else
             call_one_by_one(load, broker);
     }
-    if (!crew_await_ready(1, 10))
+    if (!crew_await_ready(1, 30))
         return false;
     double cpu = process_cpu(broker->pid);
     board->deadline = clock_seconds(CLOCK_MONOTONIC) + workload_seconds;

@@ -109,6 +109,18 @@ bool run_curve_connections(const struct workload *workload, struct broker *broke
     return well;
 }
 
+bool run_curve_bodies(const struct workload *workload, struct broker *broker, size_t point,
+                      struct sample *ret_sample)
+{
+    struct load load = workload->load;
+
+    load.size = point * 1024;
+    crew_begin(load.pinned, broker->pid);
+    bool well = measure_calls(&load, broker, ret_sample);
+    crew_end();
+    return well;
+}
+
 bool run_curve_names(const struct workload *workload, struct broker *broker, size_t point,
                      struct sample *ret_sample)
 {

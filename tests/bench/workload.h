@@ -31,6 +31,9 @@ struct sample {
 
 enum body { BODY_STRING, BODY_JSON };
 
+/* A body goes and comes back, or is handed over in memory and looked at. */
+enum body_use { BODY_ECHOED, BODY_LOOKED_AT, BODY_READ };
+
 /* Names the numbers a kind of workload needs. */
 struct load {
     bool pinned;
@@ -42,6 +45,8 @@ struct load {
     unsigned connections; /* … and subscribing connections in each */
     size_t topics;        /* published in turn, subscribed to by a pattern; 0: just one */
     size_t names;         /* called in turn */
+    enum body_use use;    /* of a body that is handed over */
+    bool direct;          /* past the broker */
     unsigned window;      /* events under way at most, */
     unsigned burst;       /* and published between two looks at that */
     const char *patterns; /* what others have subscribed to, see workload-curves.c */
@@ -100,6 +105,8 @@ bool run_curve_receivers(const struct workload *workload, struct broker *broker,
                          struct sample *ret_sample);
 bool run_curve_connections(const struct workload *workload, struct broker *broker, size_t point,
                            struct sample *ret_sample);
+bool run_curve_bodies(const struct workload *workload, struct broker *broker, size_t point,
+                      struct sample *ret_sample);
 bool run_curve_names(const struct workload *workload, struct broker *broker, size_t point,
                      struct sample *ret_sample);
 

@@ -15,6 +15,10 @@
     {                                                                                              \
         .names = 1, .pinned = pinned_, .in_flight = in_flight_, .size = size_                      \
     }
+#define LOAD_BODIES(use_)                                                                          \
+    {                                                                                              \
+        .names = 1, .pinned = true, .in_flight = 1, .use = use_                                    \
+    }
 #define LOAD_EVENTS(pinned_, publishers_, subscribers_, body_, size_, patterns_)                   \
     {                                                                                              \
         .pinned = pinned_, .publishers = publishers_, .subscribers = subscribers_,                 \
@@ -52,6 +56,16 @@ static bool can_names(const struct workload *workload, const struct peer *peer)
     return !peer->no_names;
 }
 
+static bool can_hand_over(const struct workload *workload, const struct peer *peer)
+{
+    return peer->hand_over != NULL;
+}
+
+static bool can_go_direct(const struct workload *workload, const struct peer *peer)
+{
+    return peer->go_direct != NULL;
+}
+
 static bool has_program(const struct workload *workload, const struct peer *peer)
 {
     return peer->program != NULL;
@@ -74,6 +88,18 @@ const struct workload workloads[] = {
      .more_is_better = true,
      .run = run_calls,
      .load = LOAD_CALLS(true, 64, SMALL)},
+    {.name = "call-direct-1cpu",
+     .title = "call past the broker, one core",
+     .unit = "us",
+     .possible = can_go_direct,
+     .run = run_calls,
+     .load = {.names = 1, .pinned = true, .in_flight = 1, .size = SMALL, .direct = true}},
+    {.name = "call-direct",
+     .title = "call past the broker, all cores",
+     .unit = "us",
+     .possible = can_go_direct,
+     .run = run_calls,
+     .load = {.names = 1, .in_flight = 1, .size = SMALL, .direct = true}},
     {.name = "call-1m",
      .title = "call with 1 MiB",
      .unit = "us",
@@ -178,6 +204,22 @@ const struct workload workloads[] = {
      .possible = can_route,
      .run = run_curve_connections,
      .load = LOAD_CALLS(true, 1, SMALL)},
+    {.name = "bodies",
+     .title = "Call with a body in memory, its ends looked at, one core",
+     .unit = "us",
+     .axis = "KiB",
+     .points = {1, 1024, 65536, 1048576},
+     .possible = can_hand_over,
+     .run = run_curve_bodies,
+     .load = LOAD_BODIES(BODY_LOOKED_AT)},
+    {.name = "bodies-read",
+     .title = "Call with a body in memory, each page read, one core",
+     .unit = "us",
+     .axis = "KiB",
+     .points = {1, 1024, 65536, 1048576},
+     .possible = can_hand_over,
+     .run = run_curve_bodies,
+     .load = LOAD_BODIES(BODY_READ)},
     {.name = "names",
      .title = "Call to many names in turn, one core",
      .unit = "us",

@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/faults/script.h"
 
+#include <ftw.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "libbus/base/macros.h"
+#include "tests/support/busd.h"
 
 #define NAME "org.example.Name"
 
-const char *const script_args[] = {"--config", FAULTS_CONFIG, NULL};
+static char state[] = "/tmp/busd-faults-state-XXXXXX";
+
+const char *const script_args[] = {"--config", FAULTS_CONFIG, "--state", state, NULL};
 
 struct actor *script_bystander(struct world *world)
 {
@@ -309,6 +315,21 @@ static void do_departures(struct cast *cast)
     step(world, cast->bystander);
 }
 
+/* Values for the disk: new ones, newer ones, one that is cleared. */
+static void do_disk(struct cast *cast)
+{
+    struct world *world = cast->world;
+
+    actor_keep(cast->client, "disk.a", "1");
+    actor_keep(cast->client, "disk.b", "[2,3]");
+    actor_send(cast->client, "{'type':'event','topic':'disk.c','retain':'disk','body':4}");
+    step(world, cast->bystander);
+    actor_keep(cast->client, "disk.a", "5");
+    actor_keep(cast->second, "disk.b", "null");
+    actor_send(cast->client, "{'type':'event','topic':'disk.a','retain':'bus','body':6}");
+    step(world, cast->bystander);
+}
+
 void script_run(struct world *world, struct actor *bystander)
 {
     struct cast cast = {.world = world, .bystander = bystander};
@@ -321,6 +342,7 @@ void script_run(struct world *world, struct actor *bystander)
     do_names(&cast);
     do_calls(&cast);
     do_events(&cast);
+    do_disk(&cast);
     do_values(&cast);
     do_fds(&cast);
     do_monitoring(&cast);
@@ -351,4 +373,31 @@ void script_round_trip(struct world *world)
         world_complain(world, "a new client's call fails");
     else if (service->seen != 1)
         world_complain(world, "a new subscriber gets no events");
+}
+
+/* --------------------------------------------------------- state folder */
+
+bool script_make_state(void)
+{
+    struct world world;
+    struct busd busd;
+
+    if (!mkdtemp(state) || busd_start(&busd, script_args) < 0)
+        return false;
+    world_init(&world, busd.path, 5000);
+    struct actor *actor = world_connect(&world, "keeper");
+    actor_keep(actor, "disk.before", "'there'");
+    bool kept = world_step(&world) && actor->errors == 0;
+    world_deinit(&world);
+    return busd_stop(&busd) == 0 && kept;
+}
+
+static int remove_one(const char *path, const struct stat *status, int type, struct FTW *place)
+{
+    return remove(path);
+}
+
+void script_remove_state(void)
+{
+    nftw(state, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }

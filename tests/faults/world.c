@@ -201,6 +201,15 @@ uint64_t actor_call(struct actor *actor, const char *to, const char *method, con
     return id;
 }
 
+void actor_keep(struct actor *actor, const char *topic, const char *body)
+{
+    if (!is_here(actor))
+        return;
+    uint64_t id = expect_answer(actor, "a receipt");
+    actor_send(actor, "{'type':'event','id':%" PRIu64 ",'topic':'%s','retain':'disk','body':%s}",
+               id, topic, body);
+}
+
 void actor_subscribe(struct actor *actor, const char *prefix)
 {
     if (actor_call(actor, "bus", "Subscribe", ",'body':{'topic':'%s#'}", prefix) > 0)

@@ -101,6 +101,9 @@ void actor_send_bytes(struct actor *actor, const char *data, size_t size, unsign
 uint64_t actor_call(struct actor *actor, const char *to, const char *method, const char *rest, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* Publishes a value for the disk, and remembers that it waits for the receipt. */
+void actor_keep(struct actor *actor, const char *topic, const char *body);
+
 /* Subscribes to PREFIX# and counts what begins with the prefix from then on. */
 void actor_subscribe(struct actor *actor, const char *prefix);
 

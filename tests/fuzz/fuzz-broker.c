@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -46,7 +45,7 @@ static struct sockaddr_un address;
 static socklen_t address_size = sizeof(address);
 static unsigned fds_open;
 
-/* Instead of libuv's clock and its threads (the linker's --wrap): the same input must
+/* Instead of libuv's clock, and of threads (the linker's --wrap): the same input must
  * always take the same way. */
 static uint64_t now;
 uint64_t __wrap_uv_now(const uv_loop_t *loop);
@@ -56,12 +55,15 @@ uint64_t __wrap_uv_now(const uv_loop_t *loop)
 }
 
 /* No thread: what is to be closed is closed on the spot. */
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
-                          void *userdata);
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
-                          void *userdata)
+void __wrap_closer_put(struct closer *closer, struct closer_lane *lane, enum closer_kind kind,
+                       struct fds *fds);
+void __wrap_closer_put(struct closer *closer, struct closer_lane *lane, enum closer_kind kind,
+                       struct fds *fds)
 {
-    return EAGAIN;
+    list_remove(&fds->link);
+    lane->taken[kind] += fds->count;
+    lane->closed[kind] += fds->count;
+    fds_destroy(fds);
 }
 
 /* --------------------------------------------------------------- the broker */
@@ -399,8 +401,10 @@ static unsigned say_call(struct world *world, struct text *text)
     append_id(world, text);
     if (flags & 1)
         text_append_string(text, ",\"no_reply\":true");
+    else if (flags & 128)
+        text_append_string(text, ",\"more\":true");
     if (flags & 2)
-        text_printf(text, ",\"timeout\":%u", (flags >> 2) * 100u);
+        text_printf(text, ",\"timeout\":%u", (flags >> 2 & 31) * 100u);
     unsigned fds = append_fds(world, text);
     append_body(world, text);
     text_append_string(text, "}");
@@ -409,9 +413,11 @@ static unsigned say_call(struct world *world, struct text *text)
 
 static unsigned say_answer(struct world *world, struct text *text)
 {
-    text_append_string(text, fuzz_byte(&world->input) & 1
-                                 ? "{\"type\":\"error\",\"error\":\"a.b\",\"to\":\""
-                                 : "{\"type\":\"reply\",\"to\":\"");
+    uint8_t flags = fuzz_byte(&world->input);
+
+    text_append_string(text, flags & 1   ? "{\"type\":\"error\",\"error\":\"a.b\",\"to\":\""
+                             : flags & 2 ? "{\"type\":\"reply\",\"more\":true,\"to\":\""
+                                         : "{\"type\":\"reply\",\"to\":\"");
     append_destination(world, text);
     text_append_string(text, "\"");
     append_id(world, text);

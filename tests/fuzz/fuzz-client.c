@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * libbus with a hostile bus at the other end of its socket. The program on this side
- * has subscriptions, services, calls that wait, a watched name, and handlers that do
- * whatever the input says: free slots, keep messages, answer now or later, take fds.
+ * has subscriptions, services, calls that wait, iterations, a watched name, and handlers
+ * that do whatever the input says: free slots, keep messages, answer now or later, take fds.
  * The bus says any bytes, in any pieces, with any fds, or messages that are nearly
- * right.
+ * right. It can open a direct channel to the service, too, and say the same there.
  *
  * Whatever it says, nothing crashes, hangs or leaks, no handler runs after its slot
  * was freed, and the library itself sends nothing but lines that a bus accepts.
@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -29,7 +30,9 @@
 
 #define SLOTS        8
 #define KEPT         8
+#define STREAMS      4
 #define COMMANDS_MAX 64
+#define OPEN_ID      4242
 #define ROUNDS_MAX   4096
 #define LINE_MAX_ANY (8u << 20)
 
@@ -38,19 +41,29 @@ struct registration {
     struct bus_slot *slot;
     bool live;
     bool is_call; /* gets one answer … */
+    bool more;    /* … after any number of items */
     bool answered;
 };
 
-struct world {
-    struct bus *bus;
-    int peer; /* the bus's end; -1: closed */
-    struct fuzz_input input;
-    struct registration slots[SLOTS];
-    struct bus_message *kept[KEPT];
+/* Our end of a socket, and what has been heard there. */
+struct stream {
+    int fd; /* -1: closed */
     char *heard;
     size_t heard_size;
     struct lines lines;
     struct fdqueue fdqueue;
+};
+
+struct world {
+    struct bus *bus;
+    struct stream peer;    /* the bus's end … */
+    struct stream channel; /* … and that of a channel's opener … */
+    struct stream *mouth;  /* … of which one says things */
+    struct fuzz_input input;
+    struct registration slots[SLOTS];
+    struct registration opened; /* of what comes on channels */
+    struct bus_message *kept[KEPT];
+    struct bus_stream *streams[STREAMS];
     uint64_t last_id; /* of the calls that were heard */
     bool silent;      /* nothing more can be said: what blocks comes to its end */
     bool lost;
@@ -60,20 +73,40 @@ static int null_fd = -1;
 
 /* ------------------------------------------------------------ the hostile bus */
 
-/* Up to three fds with the first byte. When the client does not read, it is lost. */
-static void say(struct world *world, struct span bytes, unsigned fds)
+/* Up to three fds with the first byte, of which that one is the first. When the client
+ * does not read, it is lost. */
+static void say_with(struct world *world, struct span bytes, unsigned fds, int first)
 {
     struct iovec iov = {(void *)(uintptr_t)bytes.data, bytes.size};
-    int fd[4] = {null_fd, null_fd, null_fd, null_fd};
+    int fd[4] = {first, null_fd, null_fd, null_fd};
     struct fds *set = fds > 0 ? fds_new(fd, fds) : NULL;
 
-    if (world->peer >= 0 && bytes.size > 0)
-        sockio_send(world->peer, &iov, 1, set);
+    if (world->mouth->fd >= 0 && bytes.size > 0)
+        sockio_send(world->mouth->fd, &iov, 1, set);
     free(set); /* The descriptor stays ours. */
 }
 
+static void say(struct world *world, struct span bytes, unsigned fds)
+{
+    say_with(world, bytes, fds, null_fd);
+}
+
+/* Memory with this text, sealed or nearly so, with holes or without. */
+static int make_memory(struct world *world, struct span text)
+{
+    static const int seals[] = {15, 15, 15, 7, 14, 0};
+    uint8_t how = fuzz_byte(&world->input);
+    int fd = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    FUZZ_CHECK(fd >= 0 && pwrite(fd, text.data, text.size, how & 128 ? 9000 : 0) >= 0, "no memory");
+    if (how & 64)
+        FUZZ_CHECK(fallocate(fd, FALLOC_FL_KEEP_SIZE, 20000, 100) == 0, "no memory");
+    fcntl(fd, F_ADD_SEALS, seals[how % ARRAY_SIZE(seals)]);
+    return fd;
+}
+
 /* What the client has sent must be right. */
-static void check_line(struct world *world, const struct line *line)
+static void check_line(struct world *world, struct stream *stream, const struct line *line)
 {
     struct envelope_fault fault;
     struct envelope envelope;
@@ -83,48 +116,72 @@ static void check_line(struct world *world, const struct line *line)
         envelope_parse(&envelope, line->text.data, line->text.size, ENVELOPE_FROM_CLIENT, &fault);
     FUZZ_CHECK(r == 0, "the library sent what no bus accepts: %.*s: %s", SPAN_ARGS(line->text),
                fault.reason);
-    FUZZ_CHECK(fdqueue_take(&world->fdqueue, line, envelope.fds, &fds) == FDQUEUE_OK,
+    FUZZ_CHECK(fdqueue_take(&stream->fdqueue, line, envelope.fds, &fds) == FDQUEUE_OK,
                "the library sent other fds than it declares: %.*s", SPAN_ARGS(line->text));
+    if (envelope.type == MESSAGE_REPLY && envelope.id == OPEN_ID && envelope.fds == 1 &&
+        stream == &world->peer && world->channel.fd < 0)
+        world->channel.fd = TAKE_FD(fds->fd[0]);
     fds_unref(fds);
     if (envelope.type == MESSAGE_CALL && envelope.id > world->last_id)
         world->last_id = envelope.id;
 }
 
-static void check_lines(struct world *world)
+static void check_lines(struct world *world, struct stream *stream)
 {
     size_t taken = 0;
 
     for (;;) {
         struct line line;
         size_t consumed;
-        enum lines_result result = lines_next(&world->lines, world->heard + taken,
-                                              world->heard_size - taken, &consumed, &line);
+        enum lines_result result = lines_next(&stream->lines, stream->heard + taken,
+                                              stream->heard_size - taken, &consumed, &line);
         taken += consumed;
         if (result == LINES_MORE)
             break;
-        check_line(world, &line);
+        check_line(world, stream, &line);
     }
-    world->heard_size -= taken;
-    memmove(world->heard, world->heard + taken, world->heard_size);
+    stream->heard_size -= taken;
+    memmove(stream->heard, stream->heard + taken, stream->heard_size);
 }
 
-static void hear(struct world *world)
+static void hear_at(struct world *world, struct stream *stream)
 {
     static char buffer[65536];
     struct fds *fds;
     ssize_t n;
 
-    while (world->peer >= 0 && (n = sockio_recv(world->peer, buffer, sizeof(buffer), &fds)) > 0) {
-        size_t size = world->heard_size + (size_t)n;
-        world->heard = realloc(world->heard, size + SCAN_PADDING);
-        memcpy(world->heard + world->heard_size, buffer, (size_t)n);
-        world->heard_size = size;
+    while (stream->fd >= 0 && (n = sockio_recv(stream->fd, buffer, sizeof(buffer), &fds)) > 0) {
+        size_t size = stream->heard_size + (size_t)n;
+        stream->heard = realloc(stream->heard, size + SCAN_PADDING);
+        memcpy(stream->heard + stream->heard_size, buffer, (size_t)n);
+        stream->heard_size = size;
         if (fds) {
-            fds->end = world->lines.position + size;
-            fdqueue_push(&world->fdqueue, fds);
+            fds->end = stream->lines.position + size;
+            fdqueue_push(&stream->fdqueue, fds);
         }
-        check_lines(world);
+        check_lines(world, stream);
     }
+}
+
+static void hear(struct world *world)
+{
+    hear_at(world, &world->peer);
+    hear_at(world, &world->channel);
+}
+
+static void stream_open(struct stream *stream, int fd)
+{
+    *stream = (struct stream){.fd = fd};
+    lines_init(&stream->lines, LINE_MAX_ANY);
+    fdqueue_init(&stream->fdqueue);
+}
+
+static void stream_close(struct stream *stream)
+{
+    fdqueue_deinit(&stream->fdqueue);
+    free(stream->heard);
+    if (stream->fd >= 0)
+        close(stream->fd);
 }
 
 static void say_greeting(struct world *world, uint8_t flags)
@@ -161,21 +218,39 @@ static void say_message(struct world *world, uint8_t options)
         "\"sender\":\"org.watched\",\"type\":\"event\",\"topic\":\"x\"",
         "\"sender\":\":7\",\"type\":\"reply\",\"more\":true",
     };
+    static const char *const more_heads[] = {
+        "\"sender\":\":7\",\"type\":\"call\",\"method\":\"Later\",\"more\":true",
+        "\"sender\":\":7\",\"type\":\"reply\",\"more\":true",
+        "\"sender\":\"bus\",\"type\":\"event\",\"topic\":\"bus.flow\"",
+        "\"sender\":\":7\",\"type\":\"reply\",\"more\":false",
+    };
     CLEANUP(text_deinit) struct text text = TEXT_INIT;
     uint8_t which = fuzz_byte(&world->input);
     struct span body = fuzz_take(&world->input, fuzz_byte(&world->input) & 63);
 
-    text_printf(&text, "{%s", heads[which % ARRAY_SIZE(heads)]);
+    const char *head = options & 128 ? more_heads[which % ARRAY_SIZE(more_heads)]
+                                     : heads[which % ARRAY_SIZE(heads)];
+    /* On a channel nobody says who he is, but whom he means. */
+    if (world->mouth == &world->channel)
+        head = strchr(head, ',') + 1;
+    text_printf(&text, "{%s", head);
+    if (world->mouth == &world->channel && !strstr(head, "\"to\":"))
+        text_append_string(&text, ",\"to\":\"org.served\"");
     if (which & 16)
         text_printf(&text, ",\"id\":%u", 1u + fuzz_byte(&world->input) % 16);
     if (options & 3)
         text_printf(&text, ",\"fds\":%u", options & 3);
+    if (options & 4)
+        text_append_string(&text, ",\"body_fd\":true");
+    int memory = options & 4 ? make_memory(world, body) : null_fd;
     if (which & 32) {
         text_append_string(&text, ",\"body\":");
         text_append_span(&text, body);
     } else if (which & 64) {
         text_append_string(&text, ",\"body\":{\"owner\":\":7\",\"subscription\":1,\"retained\":2,"
-                                  "\"state\":\"queued\"}");
+                                  "\"state\":\"queued\"");
+        text_printf(&text, ",\"to\":\":7\",\"id\":%u,\"ready\":%s}", 1u + (unsigned)body.size % 16,
+                    body.size & 16 ? "true" : "false");
     } else if (which & 128) {
         text_append_string(&text, ",");
         text_append_span(&text, body);
@@ -183,12 +258,14 @@ static void say_message(struct world *world, uint8_t options)
     text_append_string(&text, "}\n");
     unsigned fds = options & 16 ? options >> 5 & 3 : options & 3;
     if (options & 8) {
-        say(world, (struct span){text.data, text.size / 2}, fds);
+        say_with(world, (struct span){text.data, text.size / 2}, fds, memory);
         bus_process(world->bus);
         say(world, (struct span){text.data + text.size / 2, text.size - text.size / 2}, 0);
     } else {
-        say(world, text_span(&text), fds);
+        say_with(world, text_span(&text), fds, memory);
     }
+    if (memory != null_fd)
+        close(memory);
 }
 
 /* -------------------------------------------------------- the program's handlers */
@@ -207,8 +284,10 @@ static void read_message(struct bus_message *message)
 
     const char *line = bus_message_line(message, &total);
     const char *body = bus_message_body_text(message, &size);
-    FUZZ_CHECK(body && bus_check_json(body, size, NULL) == NULL, "a body that is no JSON: %.*s",
-               (int)size, body);
+    /* Of a body that did not come in the line only that it can be read is promised. */
+    FUZZ_CHECK(body &&
+                   (bus_check_json(body, size, NULL) == NULL || bus_message_body_fd(message) >= 0),
+               "a body that is no JSON: %.*s", (int)size, body);
     json_t *tree = bus_message_body(message);
     FUZZ_CHECK(tree == bus_message_body(message), "two trees of one body");
     FUZZ_CHECK(!line || total > 0, "an empty line");
@@ -259,7 +338,7 @@ static void on_message(struct bus_message *message, void *userdata)
 
     FUZZ_CHECK(registration->live, "a handler was called after its slot was freed");
     FUZZ_CHECK(!registration->is_call || !registration->answered, "a call is answered twice");
-    registration->answered = true;
+    registration->answered = !registration->more || !bus_message_has_more(message);
     handle(registration->world, message);
 }
 
@@ -285,6 +364,19 @@ static int on_now(struct bus_message *call, void *userdata)
     return how & 8 ? bus_reply_take(call, json_pack("{s:i}", "how", how)) : 0;
 }
 
+static void on_ready(struct bus_message *call, void *userdata)
+{
+    struct registration *registration = userdata;
+    uint8_t how = fuzz_byte(&registration->world->input);
+
+    for (unsigned i = how & 15; i > 0; i--)
+        bus_reply_more_text(call, "[1]", 3);
+    if (how & 16)
+        bus_reply_text(call, NULL, 0);
+    if (how & 32)
+        bus_message_set_ready_handler(call, NULL, NULL);
+}
+
 static int on_later(struct bus_message *call, void *userdata)
 {
     struct registration *registration = userdata;
@@ -296,6 +388,7 @@ static int on_later(struct bus_message *call, void *userdata)
     bus_message_unref(world->kept[where]);
     world->kept[where] = bus_message_ref(call);
     bus_message_set_cancel_handler(call, on_cancel, NULL);
+    bus_message_set_ready_handler(call, on_ready, registration);
     return 0;
 }
 
@@ -359,6 +452,51 @@ static struct registration *claim(struct world *world, unsigned index)
     return registration;
 }
 
+/* Takes what there is, when nothing more can be said. */
+static void iterate(struct world *world, struct bus_stream *stream)
+{
+    struct bus_message *message = NULL;
+    int r = stream && world->silent ? 1 : 0;
+
+    while (r > 0) {
+        r = bus_stream_next(stream, &message, NULL);
+        if (message)
+            read_message(message);
+        FUZZ_CHECK(r <= 0 || bus_message_has_more(message), "an item that is the last");
+        message = bus_message_unref(message);
+    }
+}
+
+static void use_stream(struct world *world, uint8_t options)
+{
+    struct bus_stream **stream = &world->streams[options % STREAMS];
+    struct bus_message *call;
+
+    if (options & 4)
+        iterate(world, *stream);
+    if (options & 8)
+        *stream = bus_stream_close(*stream);
+    if (!(options & 16) || *stream || bus_message_new_call(world->bus, "org.x", "M", &call) < 0)
+        return;
+    bus_message_set_more(call, true);
+    bus_message_set_timeout(call, BUS_TIMEOUT_NEVER);
+    bus_stream_open(call, stream, NULL);
+    bus_message_unref(call);
+}
+
+static void call_for_more(struct world *world, struct registration *r)
+{
+    struct bus_message *call;
+
+    r->more = true;
+    if (bus_message_new_call(world->bus, "org.other", "Do", &call) < 0)
+        return;
+    bus_message_set_more(call, true);
+    if (bus_call_async(call, on_message, r, &r->slot) < 0)
+        r->live = false;
+    bus_message_unref(call);
+}
+
 /* What a blocking function is going to find, the number `id` being its call's. */
 static void say_answer(struct world *world, uint64_t id, const char *body)
 {
@@ -367,6 +505,31 @@ static void say_answer(struct world *world, uint64_t id, const char *body)
     text_printf(&text, "{\"sender\":\"bus\",\"type\":\"reply\",\"id\":%" PRIu64 ",\"body\":%s}\n",
                 id, body);
     say(world, text_span(&text), 0);
+}
+
+/* Calls OpenChannel, and says who called when the service asks. */
+static void open_channel(struct world *world)
+{
+    static const char call[] = "{\"sender\":\":7\",\"type\":\"call\",\"to\":\"org.served\","
+                               "\"id\":4242,\"method\":\"OpenChannel\"}\n";
+
+    world->mouth = &world->peer;
+    say(world, SPAN(call), 0);
+    pump(world);
+    say_answer(world, world->last_id, "{\"pid\":1,\"uid\":2,\"gid\":3}");
+    pump(world);
+    if (world->channel.fd >= 0)
+        world->mouth = &world->channel;
+}
+
+static void on_opened(struct bus *channel, void *userdata)
+{
+    struct registration *registration = userdata;
+
+    FUZZ_CHECK(strcmp(bus_channel_peer(channel), ":7") == 0, "another peer: %s",
+               bus_channel_peer(channel));
+    bus_subscribe(channel, "#", NULL, on_message, &registration->world->opened, NULL, NULL);
+    bus_set_memfd_threshold(channel, 0);
 }
 
 static void watch_name(struct world *world, struct registration *r)
@@ -388,7 +551,8 @@ static void set_up(struct world *world, uint8_t flags, uint8_t more)
     if (flags & 2) {
         r = claim(world, 0);
         say_answer(world, id++, "{\"state\":\"owner\"}");
-        if (bus_serve(world->bus, "org.served", methods, r, &r->slot, NULL) < 0)
+        struct bus_service_options options = {.channels = 2, .channel_opened = on_opened};
+        if (bus_serve_with(world->bus, "org.served", &options, methods, r, &r->slot, NULL) < 0)
             r->live = false;
     }
     if (more & 2) {
@@ -416,13 +580,14 @@ static void block(struct world *world, uint8_t options)
 {
     struct registration *r = claim(world, 7);
 
+    world->mouth = &world->peer;
     bus_flush(world->bus, 0);
     hear(world);
     if (options & 8)
         say_message(world, options);
     if (options & 16)
         say_answer(world, world->last_id + 1, "{\"subscription\":9,\"retained\":0}");
-    shutdown(world->peer, SHUT_WR);
+    shutdown(world->peer.fd, SHUT_WR);
     world->silent = true;
     if (options & 1)
         bus_call_text(world->bus, "org.other", "Do", "{}", 2, BUS_TIMEOUT_DEFAULT, NULL, NULL);
@@ -430,6 +595,8 @@ static void block(struct world *world, uint8_t options)
         bus_unique_name(world->bus);
     else if (options & 4)
         bus_request_name(world->bus, "org.mine", BUS_NAME_QUEUE, NULL);
+    else if (options & 32)
+        iterate(world, world->streams[options >> 6 & 1]);
     else
         watch_name(world, r);
 }
@@ -450,6 +617,8 @@ static void answer_kept(struct world *world, uint8_t options)
         bus_send(reply);
         bus_message_unref(reply);
     }
+    if (bus_message_type(message) == BUS_MESSAGE_CALL && options & 64)
+        bus_reply_more_text(message, "7", 1);
     if (options & 8)
         world->kept[options % KEPT] = bus_message_unref(message);
 }
@@ -467,9 +636,11 @@ static void act(struct world *world, uint8_t command)
     case 1:
         r = claim(world, index);
         r->is_call = true;
-        if (bus_call_text_async(world->bus, options & 8 ? "bus" : "org.other", "Do", "[]", 2,
-                                options & 16 ? BUS_TIMEOUT_NEVER : 100000, on_message, r,
-                                &r->slot) < 0)
+        if (options & 32)
+            call_for_more(world, r);
+        else if (bus_call_text_async(world->bus, options & 8 ? "bus" : "org.other", "Do", "[]", 2,
+                                     options & 16 ? BUS_TIMEOUT_NEVER : 100000, on_message, r,
+                                     &r->slot) < 0)
             r->live = false;
         break;
     case 2:
@@ -488,15 +659,24 @@ static void act(struct world *world, uint8_t command)
         answer_kept(world, options);
         break;
     case 5:
-        bus_publish_text(world->bus, "to.all", "\"x\"", 3);
+        if (options & 128)
+            use_stream(world, options);
+        else
+            bus_publish_text(world->bus, "to.all", "\"x\"", 3);
         break;
     case 6:
-        if (options >= 240 && world->peer >= 0)
-            close(TAKE_FD(world->peer));
+        if (options >= 240 && world->mouth->fd >= 0)
+            close(TAKE_FD(world->mouth->fd));
         break;
     case 7:
-        if (options >= 192 && world->peer >= 0)
+        if (options >= 192 && world->peer.fd >= 0)
             block(world, options);
+        break;
+    case 9:
+        open_channel(world);
+        break;
+    case 10:
+        world->mouth = options & 1 ? &world->channel : &world->peer;
         break;
     default:
         say_message(world, options);
@@ -515,9 +695,10 @@ static void start(struct world *world)
                "no sockets");
     snprintf(address, sizeof(address), "fd:%d", pair[0]);
     FUZZ_CHECK(bus_connect(&world->bus, address) == 0, "no connection");
-    world->peer = pair[1];
-    lines_init(&world->lines, LINE_MAX_ANY);
-    fdqueue_init(&world->fdqueue);
+    stream_open(&world->peer, pair[1]);
+    stream_open(&world->channel, -1);
+    world->mouth = &world->peer;
+    world->opened = (struct registration){.world = world, .live = true};
     bus_set_error_handler(world->bus, on_error, NULL);
     bus_set_disconnect_handler(world->bus, on_disconnect, world);
 }
@@ -529,16 +710,21 @@ static void finish(struct world *world, uint8_t flags)
         free_slot(&world->slots[i]);
     for (unsigned i = 0; i < KEPT && flags & 128; i++)
         world->kept[i] = bus_message_unref(world->kept[i]);
+    for (unsigned i = 0; i < STREAMS && flags & 32; i++)
+        world->streams[i] = bus_stream_close(world->streams[i]);
     bus_close(world->bus);
+    world->silent = true;
+    for (unsigned i = 0; i < STREAMS; i++) {
+        iterate(world, world->streams[i]);
+        bus_stream_close(world->streams[i]);
+    }
     for (unsigned i = 0; i < KEPT; i++)
         bus_message_unref(world->kept[i]);
     for (unsigned i = 0; i < SLOTS; i++)
         free_slot(&world->slots[i]);
     hear(world);
-    fdqueue_deinit(&world->fdqueue);
-    free(world->heard);
-    if (world->peer >= 0)
-        close(world->peer);
+    stream_close(&world->peer);
+    stream_close(&world->channel);
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)

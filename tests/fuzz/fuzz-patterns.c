@@ -231,8 +231,7 @@ static void subscribe(struct world *world, unsigned k, struct span rest)
     if (world->count == SUBSCRIPTIONS_MAX || grammar_check_pattern(pattern, NULL) ||
         (rest.size > 0 && grammar_check_destination(rest, NULL)))
         return;
-    const struct topics_request request = {
-        .pattern = pattern, .sender = rest, .overflow = OVERFLOW_DROP};
+    const struct topics_request request = {pattern, rest, {0}, OVERFLOW_DROP};
     FUZZ_CHECK(topics_subscribe(&world->topics, &world->subscribers[k], &request, SUBSCRIPTIONS_MAX,
                                 &subscription) == 0,
                "a subscription was refused");

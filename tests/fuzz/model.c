@@ -452,11 +452,11 @@ static int subscribe(struct model *model, unsigned k, const struct args *args, j
 {
     size_t i = 0;
 
+    if (audience_check(args->topic))
+        return WIRE_INVALID_ARGUMENTS;
     if (args->group.size > 0 &&
         (grammar_is_reserved(args->topic) || args->retained == ARGS_RETAINED_ONLY ||
          args->overflow != OVERFLOW_DROP))
-        return WIRE_INVALID_ARGUMENTS;
-    if (audience_check(args->topic))
         return WIRE_INVALID_ARGUMENTS;
     if (args->retained == ARGS_RETAINED_ONLY) {
         *ret_body = json_pack("{s:I}", "retained", (json_int_t)begin_with(model, k, args, false));
@@ -610,12 +610,10 @@ static void call_bus(struct model *model, const struct message *message)
 
 /* --------------------------------------------------------------------- calls */
 
-static uint64_t deadline_of(const struct model *model, const struct envelope *envelope)
+/* The time that the callee has begins now. */
+static void begin_wait(const struct model *model, struct model_call *call)
 {
-    uint64_t timeout =
-        envelope_has(envelope, KEY_TIMEOUT) ? envelope->timeout : model->limits.call_timeout;
-
-    return timeout > 0 ? model->now + timeout : 0;
+    call->at = call->timeout > 0 ? model->now + call->timeout : 0;
 }
 
 static void take_call(struct model *model, const struct message *message)
@@ -645,8 +643,16 @@ static void take_call(struct model *model, const struct message *message)
         while (model->calls[i].live)
             i++;
         FUZZ_CHECK(i < MODEL_CALLS, "the model has no room for a call");
-        model->calls[i] = (struct model_call){true, message->from, callee, envelope->id,
-                                              deadline_of(model, envelope)};
+        model->calls[i] = (struct model_call){
+            .live = true,
+            .caller = message->from,
+            .callee = callee,
+            .id = envelope->id,
+            .timeout = envelope_has(envelope, KEY_TIMEOUT) ? envelope->timeout
+                                                           : model->limits.call_timeout,
+            .more = envelope->more,
+        };
+        begin_wait(model, &model->calls[i]);
     }
     forward(model, callee, message);
 }
@@ -665,27 +671,15 @@ static struct model_call *find_answered(struct model *model, const struct messag
 static void take_answer(struct model *model, const struct message *message)
 {
     struct model_call *call = find_answered(model, message);
+    bool item = message->envelope.more;
 
-    if (!call) {
-        expect_refusal(model, message, WIRE_NO_SUCH_CALL);
+    if (!call || (item && !call->more)) {
+        expect_refusal(model, message, call ? WIRE_INVALID_MESSAGE : WIRE_NO_SUCH_CALL);
         return;
     }
-    call->live = false;
+    call->live = item;
+    begin_wait(model, call);
     forward(model, call->caller, message);
-}
-
-/* A message with more fds than it may have: of an answer the caller hears, too. */
-static void refuse_fds(struct model *model, const struct message *message)
-{
-    bool answers =
-        message->envelope.type == MESSAGE_REPLY || message->envelope.type == MESSAGE_ERROR;
-    struct model_call *call = answers ? find_answered(model, message) : NULL;
-
-    expect_refusal(model, message, WIRE_LIMIT_EXCEEDED);
-    if (!call)
-        return;
-    call->live = false;
-    expect_error(model, call->caller, 0, call->id, WIRE_LIMIT_EXCEEDED);
 }
 
 /* Tells the callee that nobody waits any more. */
@@ -696,6 +690,24 @@ static void abandon(struct model *model, struct model_call *call, unsigned group
     player_expect(&model->players[call->callee], group,
                   json_pack("{s:s, s:s, s:I, s:s}", "sender", name_of(model, call->caller), "type",
                             "cancel", "id", (json_int_t)call->id, "reason", reason));
+}
+
+/* A message with more fds than it may have. An answer, or an item, is lost with them, and
+ * its call ends. */
+static void take_too_many_fds(struct model *model, const struct message *message)
+{
+    enum message_type type = message->envelope.type;
+    bool item = message->envelope.more;
+    struct model_call *call =
+        type == MESSAGE_REPLY || type == MESSAGE_ERROR ? find_answered(model, message) : NULL;
+
+    expect_refusal(model, message, WIRE_LIMIT_EXCEEDED);
+    if (!call || (item && !call->more))
+        return;
+    call->live = false;
+    if (item)
+        abandon(model, call, 0, "limit");
+    expect_error(model, call->caller, 0, call->id, WIRE_LIMIT_EXCEEDED);
 }
 
 static void take_cancel(struct model *model, const struct message *message)
@@ -795,6 +807,13 @@ static int retain(struct model *model, const struct message *message)
                : 0;
 }
 
+/* There is no disk here: a value for it lasts as long as the bus, and its publisher is told;
+ * by the event's id instead of the receipt, or at once. */
+static bool misses_disk(const struct envelope *envelope)
+{
+    return span_equal(envelope->retain, SPAN("disk")) && !envelope_clears(envelope);
+}
+
 static void take_event(struct model *model, const struct message *message)
 {
     const struct envelope *envelope = &message->envelope;
@@ -815,6 +834,8 @@ static void take_event(struct model *model, const struct message *message)
         expect_refusal(model, message, WIRE_LIMIT_EXCEEDED);
         return;
     }
+    if (misses_disk(envelope) && envelope->id == 0)
+        expect_refusal(model, message, WIRE_STORAGE_FAILED);
     for (unsigned k = 0; k < MODEL_PLAYERS; k++) {
         if (to == k || (to == NOBODY && model->players[k].name &&
                         gets_event(model, k, NULL, envelope->topic, message->from))) {
@@ -824,7 +845,10 @@ static void take_event(struct model *model, const struct message *message)
     }
     if (to == NOBODY)
         receivers += (int)share_out(model, message);
-    expect_receipt(model, message, receivers);
+    if (misses_disk(envelope) && envelope->id > 0)
+        expect_refusal(model, message, WIRE_STORAGE_FAILED);
+    else
+        expect_receipt(model, message, receivers);
 }
 
 static void take_message(struct model *model, const struct message *message)
@@ -874,7 +898,7 @@ void model_line(struct model *model, unsigned k, struct span line, const struct 
         expect_complaint(model, k, WIRE_FD_MISMATCH, &message.envelope);
         model->players[k].ending = true;
     } else if (fds->count > model->limits.fds_per_message) {
-        refuse_fds(model, &message);
+        take_too_many_fds(model, &message);
     } else {
         take_message(model, &message);
     }

@@ -11,6 +11,7 @@
 #define TESTS_FUZZ_MODEL_H
 
 #include "busd/limits.h"
+#include "libbus/wire/grammar.h"
 #include "tests/fuzz/model-names.h"
 #include "tests/fuzz/model-values.h"
 #include "tests/fuzz/player.h"
@@ -32,7 +33,9 @@ struct model_call {
     unsigned caller;
     unsigned callee;
     uint64_t id;
-    uint64_t at; /* the deadline; 0: none */
+    uint64_t timeout; /* milliseconds; 0: none */
+    uint64_t at;      /* the deadline; 0: none */
+    bool more;
 };
 
 struct model {

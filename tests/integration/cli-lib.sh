@@ -45,8 +45,8 @@ not_ok() {
     echo "not ok $count - $1"
     shift
     printf '#   %s\n' "$@"
-    sed 's/^/#   stdout: /' "$OUT" | head -5
-    sed 's/^/#   stderr: /' "$ERR" | head -5
+    cut -c 1-400 "$OUT" | sed 's/^/#   stdout: /' | head -5
+    cut -c 1-400 "$ERR" | sed 's/^/#   stderr: /' | head -5
 }
 
 run() {

@@ -75,8 +75,6 @@ verify "denied lines are reported once" test "$(wc -l <"$ERR")" -eq 1
 # --- too large
 
 head -c 2000000 /dev/zero | tr '\0' x | sed 's/.*/"&"/' >"$WORK/large.json"
-run "$BUSCTL" publish org.test.large "@$WORK/large.json"
-check 7 "an event over the limit: status 7"
 run "$BUSCTL" call bus Ping "@$WORK/large.json" --timeout 5
 check 7 "a call over the limit: status 7"
 

@@ -24,7 +24,8 @@ out '{
 }' "get --json=pretty: indented"
 run_with '[1,
 2]' "$BUSCTL" set org.test.door --disk -
-check 0 "set --disk, from stdin: status 0"
+check 1 "set --disk, from stdin, without a state folder: status 1"
+err_has "bus.StorageFailed.*the bus has no state folder" "set --disk without one: why"
 run "$BUSCTL" get 'org.test.#'
 out '{"topic":"org.test.door","body":[1,2]}
 {"topic":"org.test.lamp","body":{"level":80,"room":"kitchen"}}' "get of a pattern: with the topics, in order"

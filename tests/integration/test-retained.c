@@ -11,10 +11,14 @@
 #include "tests/support/process.h"
 #include "tests/support/transcript.h"
 
+/* There is no disk here: what is for it is kept, and the publisher told. */
 static void set(struct client *client, const char *topic, const char *level, int body)
 {
     client_send(client, "{'type':'event','topic':'%s','retain':'%s','body':%d}", topic, level,
                 body);
+    if (strcmp(level, "disk") == 0)
+        client_expect_complaint(client, "bus.StorageFailed", "{'type':'event','topic':'%s'}",
+                                topic);
 }
 
 static void clear(struct client *client, const char *topic)
@@ -309,6 +313,7 @@ static void test_ttl(struct session *session)
     client_send(c, "{'type':'event','topic':'t.c','retain':'disk','ttl':1,'body':5}");
     client_expect(b, "{'sender':'$C','type':'event','topic':'t.c','retain':'disk','ttl':1,"
                      "'body':5}");
+    client_expect_complaint(c, "bus.StorageFailed", "{'type':'event','topic':'t.c'}");
     expect_end(b, "$C", "t.c");
 }
 

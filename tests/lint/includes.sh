@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: MIT
 # Includes go strictly downward. For the broker:
 #
-#     main > broker* > listener > dispatch > {driver* revoke} > snapshot
-#     > {audience retain} > {announce answer} > deliver > sharing > {access guard patience}
-#     > hub > peer > connection > {latest shares} > outq > config > rules > policy
-#     > {names topics calls receipts monitor presence retained}
-#     > {args documents quota groups topicset trie}
+#     main > broker* > listener > dispatch > {driver* revoke stream} > snapshot
+#     > {audience persist retain} > {announce answer} > deliver > sharing
+#     > {access guard patience} > hub > peer > connection* > {latest shares} > outq > config
+#     > rules > policy > {names topics calls receipts monitor presence retained store lane}
+#     > {args database documents quota groups topicset trie}
 #     > {limits backlog deadlines overflow chunk closer credentials document endpoint privileges
-#     sandbox watch fatal}
+#     sandbox sqlite statedir watch fatal}
 #     > wire > base
 #
 # for the library libbus/*.c > wire > base. Tools and examples see the public
@@ -116,10 +116,10 @@ function check_order(kind, name) {
 
 BEGIN {
     base_rank = 3
-    count = split("limits,backlog,deadlines,overflow,chunk,closer,credentials,document,endpoint,privileges,sandbox,watch,fatal " \
-                  "args,documents,quota,groups,topicset,trie " \
-                  "names,topics,calls,receipts,monitor,presence,retained policy rules config outq latest,shares connection peer hub " \
-                  "access,guard,patience sharing deliver announce,answer audience,retain snapshot revoke,driver dispatch listener broker main", groups, " ")
+    count = split("limits,backlog,deadlines,overflow,chunk,closer,credentials,document,endpoint,privileges,sandbox,sqlite,statedir,watch,fatal " \
+                  "args,database,documents,quota,groups,topicset,trie " \
+                  "names,topics,calls,receipts,monitor,presence,retained,store,lane policy rules config outq latest,shares connection peer hub " \
+                  "access,guard,patience sharing deliver announce,answer audience,persist,retain snapshot revoke,driver,stream dispatch listener broker main", groups, " ")
     for (i = 1; i <= count; i++) {
         n = split(groups[i], members, ",")
         for (j = 1; j <= n; j++)

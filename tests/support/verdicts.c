@@ -47,6 +47,7 @@ struct question {
     const char *method;
     const char *topic;
     bool any_method;
+    bool every_method;
     const struct client *callee;
 };
 
@@ -81,7 +82,8 @@ static bool naive_matches(const struct policy_rule *rule, const struct client *c
         return false;
     if (rule->method && question->any_method && !rule->allow)
         return false;
-    if (rule->method && !question->any_method && !naive_fits(rule->method, question->method))
+    if (rule->method && !question->any_method && !(question->every_method && !rule->allow) &&
+        !naive_fits(rule->method, question->method))
         return false;
     if (question->verb == POLICY_CALL && strcmp(question->name, "bus") == 0)
         return rule->to && strcmp(rule->to, "bus") == 0;
@@ -230,6 +232,7 @@ static char *check_question(struct world *world, struct random *random,
 
     if (question.verb == POLICY_CALL) {
         question.any_method = random_one_in(random, 4);
+        question.every_method = random_one_in(random, 4);
         question.callee =
             random_one_in(random, 2) && strcmp(question.name, "bus") != 0 ? callee : NULL;
     }
@@ -239,7 +242,8 @@ static char *check_question(struct world *world, struct random *random,
                                     .name = span_from(question.name),
                                     .method = span_from(question.method),
                                     .topic = span_from(question.topic),
-                                    .any_method = question.any_method};
+                                    .any_method = question.any_method,
+                                    .every_method = question.every_method};
     struct policy_verdict verdict = policy_ask(view, &asked);
     int expected = naive_decide(world->policy, client, &question);
     int got = !verdict.rule   ? 0

@@ -15,6 +15,7 @@
 #define SEED    4004
 #define PARTIES 6
 #define LIMIT   100000
+#define NOW     1000
 
 static struct deadlines wheel;
 static struct users users;
@@ -29,7 +30,7 @@ static int setup(void **state)
 {
     struct quota_user *user = users_begin(&users);
 
-    deadlines_init(&wheel, 1000);
+    deadlines_init(&wheel, NOW);
     calls_init(&calls, &wheel);
     for (unsigned i = 0; i < PARTIES; i++)
         call_party_init(&parties[i], user);
@@ -44,6 +45,15 @@ static void leave(struct call_party *party)
         calls_remove(&calls, LIST_ENTRY(first, struct call, by_caller));
     while ((first = list_first(&party->received)))
         calls_remove(&calls, LIST_ENTRY(first, struct call, by_callee));
+}
+
+/* `at` on the wheel's clock; 0: no deadline. */
+static int add(struct call_party *caller, struct call_party *callee, uint64_t id, uint64_t at,
+               size_t max)
+{
+    const struct call_terms terms = {.id = id, .now = NOW, .timeout = at > 0 ? at - NOW : 0};
+
+    return calls_add(&calls, caller, callee, &terms, max);
 }
 
 static struct call *pop_expired(uint64_t now)
@@ -71,7 +81,7 @@ static int teardown(void **state)
 static void test_add_find_remove(void **state)
 {
     assert_null(calls_find(&calls, A, 1));
-    assert_int_equal(calls_add(&calls, A, B, 1, 0, LIMIT), 0);
+    assert_int_equal(add(A, B, 1, 0, LIMIT), 0);
     struct call *call = calls_find(&calls, A, 1);
     assert_non_null(call);
     assert_ptr_equal(call->caller, A);
@@ -91,20 +101,20 @@ static void test_add_find_remove(void **state)
 
 static void test_same_id(void **state)
 {
-    assert_int_equal(calls_add(&calls, A, B, 7, 0, LIMIT), 0);
-    assert_int_equal(calls_add(&calls, A, B, 7, 0, LIMIT), WIRE_INVALID_MESSAGE);
-    assert_int_equal(calls_add(&calls, A, C, 7, 0, LIMIT), WIRE_INVALID_MESSAGE);
-    assert_int_equal(calls_add(&calls, B, A, 7, 0, LIMIT), 0);
-    assert_int_equal(calls_add(&calls, C, B, 7, 0, LIMIT), 0);
+    assert_int_equal(add(A, B, 7, 0, LIMIT), 0);
+    assert_int_equal(add(A, B, 7, 0, LIMIT), WIRE_INVALID_MESSAGE);
+    assert_int_equal(add(A, C, 7, 0, LIMIT), WIRE_INVALID_MESSAGE);
+    assert_int_equal(add(B, A, 7, 0, LIMIT), 0);
+    assert_int_equal(add(C, B, 7, 0, LIMIT), 0);
     assert_ptr_equal(calls_find(&calls, B, 7)->callee, A);
     calls_remove(&calls, calls_find(&calls, A, 7));
-    assert_int_equal(calls_add(&calls, A, C, 7, 0, LIMIT), 0);
+    assert_int_equal(add(A, C, 7, 0, LIMIT), 0);
     assert_ptr_equal(calls_find(&calls, A, 7)->callee, C);
 }
 
 static void test_oneself(void **state)
 {
-    assert_int_equal(calls_add(&calls, A, A, 1, 0, LIMIT), 0);
+    assert_int_equal(add(A, A, 1, 0, LIMIT), 0);
     assert_int_equal(A->made_count, 1);
     assert_int_equal(A->received_count, 1);
     calls_remove(&calls, calls_find(&calls, A, 1));
@@ -115,22 +125,22 @@ static void test_oneself(void **state)
 static void test_limit(void **state)
 {
     for (uint64_t id = 1; id <= 3; id++)
-        assert_int_equal(calls_add(&calls, A, B, id, 0, 3), 0);
-    assert_int_equal(calls_add(&calls, A, B, 4, 0, 3), WIRE_LIMIT_EXCEEDED);
+        assert_int_equal(add(A, B, id, 0, 3), 0);
+    assert_int_equal(add(A, B, 4, 0, 3), WIRE_LIMIT_EXCEEDED);
     /* A double id is a double id, whatever the limit. */
-    assert_int_equal(calls_add(&calls, A, B, 2, 0, 3), WIRE_INVALID_MESSAGE);
+    assert_int_equal(add(A, B, 2, 0, 3), WIRE_INVALID_MESSAGE);
     /* The limit is the caller's, not the callee's. */
-    assert_int_equal(calls_add(&calls, C, B, 4, 0, 3), 0);
+    assert_int_equal(add(C, B, 4, 0, 3), 0);
     calls_remove(&calls, calls_find(&calls, A, 1));
-    assert_int_equal(calls_add(&calls, A, B, 4, 0, 3), 0);
+    assert_int_equal(add(A, B, 4, 0, 3), 0);
 }
 
 static void test_deadlines(void **state)
 {
-    calls_add(&calls, A, B, 1, 1500, LIMIT);
-    calls_add(&calls, A, B, 2, 0, LIMIT);
-    calls_add(&calls, A, C, 3, 1200, LIMIT);
-    calls_add(&calls, A, C, 4, 1300, LIMIT);
+    add(A, B, 1, 1500, LIMIT);
+    add(A, B, 2, 0, LIMIT);
+    add(A, C, 3, 1200, LIMIT);
+    add(A, C, 4, 1300, LIMIT);
     assert_int_equal(wheel.count, 3);
     calls_remove(&calls, calls_find(&calls, A, 4));
     assert_int_equal(wheel.count, 2);
@@ -147,10 +157,31 @@ static void test_deadlines(void **state)
     assert_non_null(calls_find(&calls, A, 2));
 }
 
+/* The deadline is counted from the last reply, and the wheel is not touched by replies. */
+static void test_progress(void **state)
+{
+    const struct call_terms terms = {.id = 1, .now = NOW, .timeout = 100, .more = true};
+
+    assert_int_equal(calls_add(&calls, A, B, &terms, LIMIT), 0);
+    struct call *call = calls_find(&calls, A, 1);
+    assert_true(call->more);
+    call->progress = 1030;
+    call->progress = 1060;
+    assert_null(pop_expired(1099));
+    assert_ptr_equal(pop_expired(1100), call);
+    assert_false(calls_expire(&calls, call, 1100));
+    assert_int_equal(wheel.count, 1);
+    assert_null(pop_expired(1159));
+    assert_ptr_equal(pop_expired(1160), call);
+    assert_true(calls_expire(&calls, call, 1160));
+    assert_int_equal(wheel.count, 0);
+    calls_remove(&calls, call);
+}
+
 static void test_big_ids(void **state)
 {
-    assert_int_equal(calls_add(&calls, A, B, 9007199254740991, 0, LIMIT), 0);
-    assert_int_equal(calls_add(&calls, A, B, 9007199254740990, 0, LIMIT), 0);
+    assert_int_equal(add(A, B, 9007199254740991, 0, LIMIT), 0);
+    assert_int_equal(add(A, B, 9007199254740990, 0, LIMIT), 0);
     assert_null(calls_find(&calls, A, (uint32_t)9007199254740991));
     assert_int_equal(calls_find(&calls, A, 9007199254740991)->id, 9007199254740991);
 }
@@ -180,8 +211,8 @@ static void test_random(void **state)
             model[caller][id] = -1;
             count--;
         } else {
-            int result = calls_add(&calls, &parties[caller], &parties[callee], id + 1,
-                                   random_one_in(&random, 2) ? 5000 + round : 0, LIMIT);
+            int result = add(&parties[caller], &parties[callee], id + 1,
+                             random_one_in(&random, 2) ? 5000 + round : 0, LIMIT);
             assert_int_equal(result, call ? WIRE_INVALID_MESSAGE : 0);
             if (!call) {
                 model[caller][id] = (int)callee;
@@ -206,8 +237,8 @@ static void test_random(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_add_find_remove), TEST(test_same_id), TEST(test_oneself), TEST(test_limit),
-        TEST(test_deadlines),       TEST(test_big_ids), TEST(test_random),
+        TEST(test_add_find_remove), TEST(test_same_id),  TEST(test_oneself), TEST(test_limit),
+        TEST(test_deadlines),       TEST(test_progress), TEST(test_big_ids), TEST(test_random),
     };
 
     return cmocka_run_group_tests_name("calls", tests, NULL, NULL);

@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "libbus/wire/sockio.h"
+
 #define SUBSCRIBED "{\"sender\":\"bus\",\"type\":\"reply\",\"id\":1,\"body\":{\"subscription\":1}}"
 
 static struct bus_message *kept[4];
@@ -160,6 +162,7 @@ static void test_fds_cut_short(void **state)
     static const struct bus_method methods[] = {{"A", count_calls, 0, NULL}, BUS_METHOD_END};
     struct fixture f;
     struct diary diary = {0};
+    struct bus_message *call;
     struct rlimit limit, low;
     int calls = 0;
     int fd[2];
@@ -171,7 +174,12 @@ static void test_fds_cut_short(void **state)
     assert_int_equal(bus_serve(f.bus, NULL, methods, &calls, NULL, NULL), 0);
     assert_int_equal(
         bus_call_text_async(f.bus, "org.x", "A", NULL, 0, 100, diary_message, &diary, NULL), 0);
+    assert_int_equal(bus_message_new_call(f.bus, "org.y", "A", &call), 0);
+    assert_int_equal(bus_message_set_more(call, true), 0);
+    assert_int_equal(bus_call_async(call, diary_message, &diary, NULL), 0);
+    bus_message_unref(call);
     assert_int_equal(bus_flush(f.bus, 100), 0);
+    free(fixture_hear(&f));
     free(fixture_hear(&f));
     assert_int_equal(pipe2(fd, O_CLOEXEC), 0);
     fixture_say_fds(&f, "{\"sender\":\":7\",\"type\":\"event\",\"topic\":\"a\",\"fds\":2}", fd, 2);
@@ -180,6 +188,9 @@ static void test_fds_cut_short(void **state)
                     "{\"sender\":\":7\",\"type\":\"call\",\"to\":\":42\",\"id\":9,\"method\":\"A\","
                     "\"fds\":2}",
                     fd, 2);
+    fixture_say_fds(&f, "{\"sender\":\":7\",\"type\":\"reply\",\"id\":3,\"more\":true,\"fds\":2}",
+                    fd, 2);
+    fixture_say(&f, "{\"sender\":\":7\",\"type\":\"reply\",\"id\":3,\"more\":true}");
     fixture_say(&f, "{\"sender\":\":7\",\"type\":\"event\",\"topic\":\"b\"}");
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
     low = (struct rlimit){.rlim_cur = (rlim_t)fd[1] + 1, .rlim_max = limit.rlim_max};
@@ -188,9 +199,11 @@ static void test_fds_cut_short(void **state)
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
     assert_int_equal(r, 0);
     assert_int_equal(calls, 0);
-    diary_expect(&diary, "handler bus.FdMismatch\nerror bus.FdMismatch\nb null\n");
+    diary_expect(&diary, "handler bus.FdMismatch\nerror bus.FdMismatch\nerror bus.FdMismatch\n"
+                         "b null\n");
     fixture_expect(&f, "{\"type\":\"error\",\"to\":\":7\",\"id\":9,\"error\":\"bus.FdMismatch\","
                        "\"message\":\"the file descriptors of a message could not be received\"}");
+    fixture_expect(&f, "{\"type\":\"cancel\",\"to\":\":7\",\"id\":3}");
     close(fd[0]);
     close(fd[1]);
     fixture_end(&f);
@@ -297,13 +310,36 @@ static void send_with_fds(struct bus *bus, unsigned count)
     STEP(bus_flush(bus, 1000) == 0);
 }
 
+static void note_cancelled(struct bus_message *call, void *userdata)
+{
+    diary_note(userdata, "cancelled");
+}
+
+static struct bus_message *followed;
+
+static int follow_with_fds(struct bus_message *call, void *userdata)
+{
+    struct bus_message *item;
+
+    followed = bus_message_ref(call);
+    STEP(bus_message_set_cancel_handler(call, note_cancelled, userdata) == 0);
+    STEP(bus_message_new_reply(call, &item) == 0);
+    STEP(bus_message_set_more(item, true) == 0);
+    STEP(bus_message_push_dup_fd(item, 0) == 0);
+    STEP(bus_send(item) == 0);
+    bus_message_unref(item);
+    return 0;
+}
+
 #define FLIGHT_ID 64017
 
 /* More fds in flight than the kernel grants a user: each message that it refuses is
  * accounted for, to whoever waits for it, and the others go their way. */
 static void exceed_flight(void)
 {
-    static const struct bus_method methods[] = {{"Get", reply_with_fds, 0, NULL}, BUS_METHOD_END};
+    static const struct bus_method methods[] = {{"Get", reply_with_fds, 0, NULL},
+                                                {"Follow", follow_with_fds, BUS_METHOD_MORE, NULL},
+                                                BUS_METHOD_END};
     struct rlimit limit = {24, 24};
     struct diary diary = {0};
     struct bus_message *call;
@@ -315,7 +351,7 @@ static void exceed_flight(void)
                             setresuid(FLIGHT_ID, FLIGHT_ID, FLIGHT_ID) == 0));
     fixture_begin(&f);
     bus_set_error_handler(f.bus, note_error, &diary);
-    STEP(bus_serve(f.bus, NULL, methods, NULL, NULL, NULL) == 0);
+    STEP(bus_serve(f.bus, NULL, methods, &diary, NULL, NULL) == 0);
     STEP(setrlimit(RLIMIT_NOFILE, &limit) == 0);
     for (int i = 0; i < 8; i++)
         send_with_fds(f.bus, 4);
@@ -327,6 +363,13 @@ static void exceed_flight(void)
     fixture_say(&f, "{\"sender\":\":7\",\"type\":\"call\",\"to\":\":42\",\"id\":9,\"method\":"
                     "\"Get\"}");
     STEP(fixture_pump(&f) == 0);
+    STEP(!strstr(diary.text, "cancelled\n"));
+    fixture_say(&f, "{\"sender\":\":7\",\"type\":\"call\",\"to\":\":42\",\"id\":10,\"method\":"
+                    "\"Follow\",\"more\":true}");
+    STEP(fixture_pump(&f) == 0);
+    /* Its caller has got an error in the place of an item. */
+    STEP(strstr(diary.text, "cancelled\n"));
+    STEP(bus_reply_more_text(followed, "1", 1) == -ECANCELED);
     STEP(bus_publish_text(f.bus, "after", NULL, 0) == 0);
     STEP(bus_flush(f.bus, 1000) == 0);
     STEP(strstr(diary.text, "handler bus.LimitExceeded\n"));
@@ -344,7 +387,10 @@ static void exceed_flight(void)
     const char *answer = strstr(data, "{\"type\":\"error\",\"to\":\":7\",\"id\":9,\"error\":"
                                       "\"bus.LimitExceeded\",\"message\":");
     STEP(answer);
-    STEP(strstr(answer, "}\n{\"type\":\"event\",\"topic\":\"after\"}\n"));
+    answer = strstr(answer, "}\n{\"type\":\"error\",\"to\":\":7\",\"id\":10,\"error\":"
+                            "\"bus.LimitExceeded\",\"message\":");
+    STEP(answer);
+    STEP(strstr(answer + 1, "}\n{\"type\":\"event\",\"topic\":\"after\"}\n"));
     _exit(0);
 }
 
@@ -360,6 +406,58 @@ static void test_too_many_fds_in_flight(void **state)
         exceed_flight();
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
+}
+
+static int publish_with_fd(struct fixture *f, const char *topic)
+{
+    struct bus_message *event;
+
+    assert_int_equal(bus_message_new_event(f->bus, topic, &event), 0);
+    assert_int_equal(bus_message_push_dup_fd(event, 0), 0);
+    int r = bus_send(event);
+    bus_message_unref(event);
+    return r;
+}
+
+/* The bus may only let them in once it has greeted us. */
+static void test_fds_before_the_greeting(void **state)
+{
+    struct fixture f;
+
+    fixture_begin_quietly(&f);
+    assert_int_equal(bus_publish_text(f.bus, "before", NULL, 0), 0);
+    fixture_say(&f, FIXTURE_GREETING);
+    assert_int_equal(publish_with_fd(&f, "a"), 0);
+    assert_int_equal(bus_flush(f.bus, 1000), 0);
+    fixture_expect(&f, "{\"type\":\"event\",\"topic\":\"before\"}");
+    fixture_expect(&f, "{\"type\":\"event\",\"topic\":\"a\",\"fds\":1}");
+    fixture_end(&f);
+
+    fixture_begin_quietly(&f);
+    shutdown(f.broker, SHUT_WR);
+    assert_int_equal(publish_with_fd(&f, "a"), -ECONNRESET);
+    fixture_end(&f);
+}
+
+/* A bus that lets none in at all: that message is lost, and nothing else. */
+static void test_fds_kept_out(void **state)
+{
+    struct fixture f;
+    struct diary diary = {0};
+
+    fixture_begin(&f);
+    if (sockio_let_fds_in(f.broker, false) < 0) {
+        fixture_end(&f);
+        skip();
+    }
+    bus_set_error_handler(f.bus, note_error, &diary);
+    assert_int_equal(publish_with_fd(&f, "a"), 0);
+    assert_int_equal(bus_publish_text(f.bus, "b", NULL, 0), 0);
+    assert_int_equal(fixture_pump(&f), 0);
+    diary_expect(&diary, "handler bus.LimitExceeded\n");
+    fixture_expect(&f, "{\"type\":\"event\",\"topic\":\"b\"}");
+    assert_true(bus_is_connected(f.bus));
+    fixture_end(&f);
 }
 
 /* An output that is full takes a message with its fds later, whole. */
@@ -405,6 +503,8 @@ int main(void)
         cmocka_unit_test(test_fds_out),
         cmocka_unit_test(test_fds_not_sent),
         cmocka_unit_test(test_too_many_fds_in_flight),
+        cmocka_unit_test(test_fds_before_the_greeting),
+        cmocka_unit_test(test_fds_kept_out),
         cmocka_unit_test(test_fds_and_full_output),
     };
 

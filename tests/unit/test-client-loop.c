@@ -312,6 +312,28 @@ static void test_timer_of_answered_call(void **state)
     fixture_end(&f);
 }
 
+/* A read that fills the buffer may leave answers in the socket; the next one knows. */
+static void test_deadline_after_full_reads(void **state)
+{
+    static char spaces[64 * 1024];
+    struct fixture f;
+    struct diary diary = {0};
+
+    fixture_begin(&f);
+    memset(spaces, '\n', sizeof(spaces));
+    assert_int_equal(
+        bus_call_text_async(f.bus, "org.x", "M", NULL, 0, 1, diary_message, &diary, NULL), 0);
+    usleep(1100 * 1000);
+    /* Whatever size the buffer has. */
+    for (size_t size = 16 * 1024; size <= sizeof(spaces); size *= 2) {
+        fixture_say_bytes(&f, spaces, size);
+        assert_int_equal(bus_process(f.bus), 1);
+    }
+    fixture_pump(&f);
+    diary_expect(&diary, "error bus.Timeout\n");
+    fixture_end(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -327,6 +349,7 @@ int main(void)
         cmocka_unit_test(test_wait_times),
         cmocka_unit_test(test_flush_times),
         cmocka_unit_test(test_timer_of_answered_call),
+        cmocka_unit_test(test_deadline_after_full_reads),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

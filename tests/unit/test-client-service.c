@@ -275,7 +275,7 @@ static void test_tables_refused(void **state)
 {
     static const struct bus_method bad_name[] = {{"a b", method_echo, 0, NULL}, BUS_METHOD_END};
     static const struct bus_method no_handler[] = {{"A", NULL, 0, NULL}, BUS_METHOD_END};
-    static const struct bus_method flags[] = {{"A", method_echo, 1, NULL}, BUS_METHOD_END};
+    static const struct bus_method flags[] = {{"A", method_echo, 2, NULL}, BUS_METHOD_END};
     static const struct bus_method twice[] = {
         {"A", method_echo, 0, NULL}, {"A", method_fail, 0, NULL}, BUS_METHOD_END};
     const struct bus_method *tables[] = {bad_name, no_handler, flags, twice};

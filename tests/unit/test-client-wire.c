@@ -341,6 +341,7 @@ static void test_too_large_for_the_bus(void **state)
     size_t size = 1048576;
 
     fixture_begin(&f);
+    bus_set_memfd_threshold(f.bus, UINT64_MAX);
     char *text = malloc(size);
     memset(text, ' ', size);
     text[0] = '1';

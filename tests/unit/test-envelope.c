@@ -155,7 +155,7 @@ static void test_call_values(void **state)
 {
     PARSED(p,
            "{\"type\":\"call\",\"id\":9007199254740991,\"to\":\"org.example\",\"method\":\"Add\","
-           "\"path\":\"/x\",\"body\": [1, 2] ,\"fds\":253,\"no_reply\":true,\"no_start\":true,"
+           "\"path\":\"/x\",\"body\": [1, 2] ,\"fds\":253,\"no_reply\":false,\"no_start\":true,"
            "\"timeout\":0,\"more\":true}");
 
     assert_int_equal(p.result, 0);
@@ -166,7 +166,7 @@ static void test_call_values(void **state)
     assert_true(span_is(p.envelope.path, "/x"));
     assert_true(span_is(p.envelope.body, "[1, 2]"));
     assert_int_equal(p.envelope.fds, 253);
-    assert_true(p.envelope.no_reply);
+    assert_false(p.envelope.no_reply);
     assert_true(p.envelope.no_start);
     assert_true(p.envelope.more);
     assert_true(envelope_has(&p.envelope, KEY_TIMEOUT));
@@ -175,6 +175,17 @@ static void test_call_values(void **state)
     assert_false(envelope_has(&p.envelope, KEY_SENDER));
     assert_false(envelope_has(&p.envelope, KEY_BODY_FD));
     assert_null(p.envelope.topic.data);
+}
+
+static void test_no_reply(void **state)
+{
+    PARSED(p, "{\"type\":\"call\",\"to\":\"org.example\",\"method\":\"Add\",\"no_reply\":true,"
+              "\"more\":false}");
+
+    assert_int_equal(p.result, 0);
+    assert_true(p.envelope.no_reply);
+    assert_false(p.envelope.more);
+    assert_int_equal(p.envelope.id, 0);
 }
 
 static void test_event_values(void **state)
@@ -528,23 +539,15 @@ static void test_next_other(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_client_lines),
-        cmocka_unit_test(test_broker_lines),
-        cmocka_unit_test(test_forwarding),
-        cmocka_unit_test(test_prefixes),
-        cmocka_unit_test(test_call_values),
-        cmocka_unit_test(test_event_values),
-        cmocka_unit_test(test_answer_values),
-        cmocka_unit_test(test_about),
-        cmocka_unit_test(test_every_order),
-        cmocka_unit_test(test_escaped_keys),
-        cmocka_unit_test(test_every_key_twice),
-        cmocka_unit_test(test_near_keys),
-        cmocka_unit_test(test_type_names),
-        cmocka_unit_test(test_mutations),
-        cmocka_unit_test(test_next),
-        cmocka_unit_test(test_next_long),
-        cmocka_unit_test(test_next_other),
+        cmocka_unit_test(test_client_lines), cmocka_unit_test(test_broker_lines),
+        cmocka_unit_test(test_forwarding),   cmocka_unit_test(test_prefixes),
+        cmocka_unit_test(test_call_values),  cmocka_unit_test(test_no_reply),
+        cmocka_unit_test(test_event_values), cmocka_unit_test(test_answer_values),
+        cmocka_unit_test(test_about),        cmocka_unit_test(test_every_order),
+        cmocka_unit_test(test_escaped_keys), cmocka_unit_test(test_every_key_twice),
+        cmocka_unit_test(test_near_keys),    cmocka_unit_test(test_type_names),
+        cmocka_unit_test(test_mutations),    cmocka_unit_test(test_next),
+        cmocka_unit_test(test_next_long),    cmocka_unit_test(test_next_other),
     };
 
     return cmocka_run_group_tests_name("envelope", tests, NULL, NULL);

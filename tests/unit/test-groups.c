@@ -47,8 +47,8 @@ static int teardown(void **state)
 
 static uint64_t subscribe(unsigned who, const char *pattern, const char *sender, const char *group)
 {
-    const struct topics_request request = {span_from(pattern), span_from(sender), OVERFLOW_DROP,
-                                           span_from(group)};
+    const struct topics_request request = {span_from(pattern), span_from(sender), span_from(group),
+                                           OVERFLOW_DROP};
     struct subscription *subscription = NULL;
 
     assert_int_equal(topics_subscribe(&topics, &subscribers[who], &request, LIMIT, &subscription),

@@ -347,6 +347,30 @@ static void test_any_method(void **state)
     assert_int_equal(decide_as(1000, "", question), -3);
 }
 
+/* A method that opens the way to all others: a rule that denies any of them does, one
+ * that allows another does not help. */
+static void test_every_method(void **state)
+{
+    struct policy_question question = {.verb = POLICY_CALL,
+                                       .name = SPAN("org.example.A"),
+                                       .method = SPAN("OpenChannel"),
+                                       .every_method = true};
+
+    assert_true(policy_opens_all(question.method));
+    assert_false(policy_opens_all(SPAN("OpenChannels")));
+    ALLOW(VERB(CALL), .to = T("org.example.A"), .method = T("M"));
+    DENY(VERB(CALL), .to = T("org.example.A"), .method = T("Shutdown"));
+    ALLOW(VERB(CALL));
+    assert_int_equal(decide_as(1000, "", question), -2);
+    question.name = SPAN("org.example.B");
+    assert_int_equal(decide_as(1000, "", question), 3);
+    /* Whoever says so means it. */
+    question.name = SPAN("org.example.A");
+    free(policy->rules[0].method);
+    policy->rules[0].method = strdup("OpenChannel");
+    assert_int_equal(decide_as(1000, "", question), 1);
+}
+
 /* ------------------------------------------------------------------ views */
 
 static void test_always(void **state)
@@ -462,6 +486,7 @@ int main(void)
         TEST(test_callee_of_many_names),
         TEST(test_calls_to_the_bus),
         TEST(test_any_method),
+        TEST(test_every_method),
         TEST(test_always),
         TEST(test_views_are_shared),
         TEST(test_view_keeps_policy),

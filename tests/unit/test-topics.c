@@ -50,8 +50,7 @@ static int teardown(void **state)
 static int try_subscribe(struct subscriber *subscriber, struct span pattern, struct span sender,
                          size_t max, struct subscription **ret_subscription)
 {
-    const struct topics_request request = {
-        .pattern = pattern, .sender = sender, .overflow = OVERFLOW_DROP};
+    const struct topics_request request = {pattern, sender, {0}, OVERFLOW_DROP};
 
     return topics_subscribe(&topics, subscriber, &request, max, ret_subscription);
 }
@@ -153,8 +152,7 @@ static void test_filters(void **state)
 static uint64_t subscribe_for(unsigned who, const char *pattern, const char *sender,
                               enum overflow_policy overflow)
 {
-    const struct topics_request request = {
-        .pattern = span_from(pattern), .sender = span_from(sender), .overflow = overflow};
+    const struct topics_request request = {span_from(pattern), span_from(sender), {0}, overflow};
     struct subscription *subscription = NULL;
 
     assert_int_equal(topics_subscribe(&topics, &subscribers[who], &request, LIMIT, &subscription),

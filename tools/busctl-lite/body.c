@@ -236,3 +236,26 @@ int body_from_operands(const char *verb, char *const *operands, size_t count, ch
     *ret_size = size;
     return STATUS_OK;
 }
+
+const char *body_fault(struct bus_message *message, size_t *ret_offset)
+{
+    const char *text;
+    size_t size;
+
+    *ret_offset = 0;
+    if (bus_message_body_fd(message) < 0)
+        return NULL;
+    text = bus_message_body_text(message, &size);
+    return text ? bus_check_json(text, size, ret_offset) : "there is no memory to map it";
+}
+
+int body_of_message(struct bus_message *message, const char *what, const char **ret_text,
+                    size_t *ret_size)
+{
+    size_t offset;
+    const char *fault = body_fault(message, &offset);
+
+    *ret_text = bus_message_body_text(message, ret_size);
+    return fault ? report_bad_json(what, *ret_text ? *ret_text : "", *ret_size, offset, fault)
+                 : STATUS_OK;
+}

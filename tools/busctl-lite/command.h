@@ -30,6 +30,7 @@ struct command {
 extern const struct command command_list;
 extern const struct command command_status;
 extern const struct command command_call;
+extern const struct command command_channel;
 extern const struct command command_publish;
 extern const struct command command_subscribe;
 extern const struct command command_get;

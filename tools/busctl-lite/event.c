@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "tools/busctl-lite/body.h"
 #include "tools/busctl-lite/json.h"
 #include "tools/busctl-lite/owned.h"
 #include "tools/busctl-lite/print.h"
@@ -18,6 +19,18 @@
 static const char *or_empty(const char *text)
 {
     return text ? text : "";
+}
+
+bool event_check(const struct cli *cli, struct bus_message *event)
+{
+    size_t offset;
+    const char *fault = body_fault(event, &offset);
+
+    if (fault)
+        report_note(cli, "an event on %s from %s is passed over: its body, at byte %zu: %s",
+                    or_empty(bus_message_topic(event)), or_empty(bus_message_sender(event)), offset,
+                    fault);
+    return !fault;
 }
 
 int event_text(struct bus_message *event, char **ret_text, size_t *ret_size)

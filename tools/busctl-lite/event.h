@@ -8,9 +8,14 @@
 #define BUSCTL_EVENT_H
 
 #include <bus/bus.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "tools/busctl-lite/cli.h"
+
+/* Whether the body can be printed. If not, tells on stderr that the event is passed
+ * over. */
+bool event_check(const struct cli *cli, struct bus_message *event);
 
 /* *ret_text is malloc'ed, JSON on one line without a newline. */
 int event_text(struct bus_message *event, char **ret_text, size_t *ret_size);

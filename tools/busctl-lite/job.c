@@ -18,7 +18,7 @@
 #define FLUSH_TIMEOUT_MS 10000
 #define ERROR_FAILED     "org.busd.CommandFailed"
 
-struct job *job_new(struct bus_message *call)
+struct job *job_new(struct bus_message *call, bool streams)
 {
     struct job *job = calloc(1, sizeof(*job));
 
@@ -27,6 +27,8 @@ struct job *job_new(struct bus_message *call)
     job->call = bus_message_ref(call);
     job->output_fd = -1;
     job->error_fd = -1;
+    job->streams = streams && bus_message_wants_more(call);
+    items_init(&job->items, call);
     return job;
 }
 
@@ -43,6 +45,7 @@ void job_free(struct job *job)
     kill_command(job);
     owned_fd(&job->output_fd);
     owned_fd(&job->error_fd);
+    items_deinit(&job->items);
     bus_message_unref(job->call);
     free(job->output);
     free(job);
@@ -73,6 +76,26 @@ static void on_cancel(struct bus_message *call, void *userdata)
     kill_command(userdata);
 }
 
+static int watch(struct job *job, int fd)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = job};
+
+    return epoll_ctl(job->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+/* The caller takes more: what has been read is sent first, and the pipe watched again once
+ * that is gone. */
+static void on_ready(struct bus_message *call, void *userdata)
+{
+    struct job *job = userdata;
+
+    if (job->output_fd < 0 || items_send(&job->items) == ITEMS_HELD)
+        return;
+    int r = watch(job, job->output_fd);
+    if (r < 0 && r != -EEXIST)
+        kill_command(job);
+}
+
 static int open_pipe(int *ret_read_end, int *ret_write_end)
 {
     int ends[2];
@@ -84,19 +107,12 @@ static int open_pipe(int *ret_read_end, int *ret_write_end)
     return fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
 }
 
-static int watch(struct job *job, int epoll_fd, int fd)
-{
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = job};
-
-    return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
-}
-
 static const char *or_empty(const char *text)
 {
     return text ? text : "";
 }
 
-static int spawn(struct job *job, char *const *argv, const sigset_t *mask, int epoll_fd)
+static int spawn(struct job *job, char *const *argv, const sigset_t *mask)
 {
     CLEANUP(owned_fd) int input = -1;
     CLEANUP(owned_fd) int output = -1;
@@ -120,9 +136,9 @@ static int spawn(struct job *job, char *const *argv, const sigset_t *mask, int e
     if (r >= 0)
         r = open_pipe(&job->error_fd, &error);
     if (r >= 0)
-        r = watch(job, epoll_fd, job->output_fd);
+        r = watch(job, job->output_fd);
     if (r >= 0)
-        r = watch(job, epoll_fd, job->error_fd);
+        r = watch(job, job->error_fd);
     if (r < 0)
         return r;
     setup.argv = argv;
@@ -143,9 +159,12 @@ bool job_start(struct job *job, char *const *argv, const sigset_t *mask, int epo
 
     if (bus_message_is_cancelled(job->call))
         return false;
-    r = spawn(job, argv, mask, epoll_fd);
+    job->epoll_fd = epoll_fd;
+    r = spawn(job, argv, mask);
     if (r >= 0) {
         bus_message_set_cancel_handler(job->call, on_cancel, job);
+        if (job->streams)
+            bus_message_set_ready_handler(job->call, on_ready, job);
         return true;
     }
     snprintf(message, sizeof(message), "cannot run %s: %s", argv[0], strerror(-r));
@@ -209,9 +228,35 @@ static void drain(struct job *job, int *fd, int (*keep)(struct job *, const char
     }
 }
 
+/* Sends what the command has written, as far as the caller takes it; the command waits
+ * for us like for any reader. */
+static void stream(struct job *job)
+{
+    enum items_state state =
+        job->output_fd >= 0 ? items_move(&job->items, job->output_fd) : ITEMS_END;
+
+    if (state == ITEMS_WAIT && job->exited) {
+        items_finish(&job->items);
+        state = items_send(&job->items);
+    }
+    if (state == ITEMS_HELD) {
+        epoll_ctl(job->epoll_fd, EPOLL_CTL_DEL, job->output_fd, NULL);
+    } else if (state != ITEMS_WAIT) {
+        owned_fd(&job->output_fd);
+        job->output_fd = -1;
+    }
+    if (state == ITEMS_LOST) {
+        job->overflow = job->items.too_large;
+        kill_command(job);
+    }
+}
+
 void job_read(struct job *job)
 {
-    drain(job, &job->output_fd, keep_output);
+    if (job->streams)
+        stream(job);
+    else
+        drain(job, &job->output_fd, keep_output);
     drain(job, &job->error_fd, keep_tail);
 }
 
@@ -226,8 +271,6 @@ static void answer_output(struct job *job)
     CLEANUP(owned_text) char *text = NULL;
     const char *start = job->output;
     size_t size = job->output_size;
-    size_t text_size = 0;
-    FILE *out;
 
     while (size > 0 && is_space(start[size - 1]))
         size--;
@@ -243,20 +286,16 @@ static void answer_output(struct job *job)
         answer(job, start, size);
         return;
     }
-    out = open_memstream(&text, &text_size);
-    if (!out) {
-        answer_error(job, "out of memory");
-        return;
-    }
-    json_write_string(out, start, size);
-    if (fclose(out) == 0)
-        answer(job, text, text_size);
+    text = json_quote(start, size);
+    if (text)
+        answer(job, text, BUS_NUL_TERMINATED);
     else
         answer_error(job, "out of memory");
 }
 
-static void answer_failure(struct job *job, int wait_status)
+static void answer_failure(struct job *job)
 {
+    int wait_status = job->wait_status;
     CLEANUP(owned_text) char *message = NULL;
     size_t shown = job->tail_size < JOB_TAIL_MAX ? job->tail_size : JOB_TAIL_MAX;
     const char *tail = job->tail + job->tail_size - shown;
@@ -286,17 +325,20 @@ static void answer_failure(struct job *job, int wait_status)
 
 bool job_finish(struct job *job)
 {
-    int wait_status;
-
-    if (waitpid(job->pid, &wait_status, WNOHANG) <= 0)
+    if (!job->exited && waitpid(job->pid, &job->wait_status, WNOHANG) <= 0)
         return false;
+    job->exited = true;
     job->pid = 0;
     job_read(job);
+    if (job->streams && job->output_fd >= 0)
+        return false;
     if (job->overflow)
-        answer_error(job, "the command wrote more than can be kept");
-    else if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0)
+        answer_error(job, job->streams
+                              ? "the command wrote a line that is larger than the bus takes"
+                              : "the command wrote more than can be kept");
+    else if (WIFEXITED(job->wait_status) && WEXITSTATUS(job->wait_status) == 0)
         answer_output(job);
     else
-        answer_failure(job, wait_status);
+        answer_failure(job);
     return true;
 }

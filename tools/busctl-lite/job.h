@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * One call that a command answers: it gets the call's body on its stdin, its
- * stdout becomes the reply, its failure an error. Nothing here waits: the owner
- * watches the pipes through the epoll descriptor that it gives along (the event's
- * pointer is the job) and asks for the end when SIGCHLD has come.
+ * stdout becomes the reply, or line by line the replies, its failure an error. Nothing
+ * here waits: the owner watches the pipes through the epoll descriptor that it gives
+ * along (the event's pointer is the job) and asks for the end when SIGCHLD has come, and
+ * after that whenever something has been read.
  */
 #ifndef BUSCTL_JOB_H
 #define BUSCTL_JOB_H
@@ -14,6 +15,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "tools/busctl-lite/items.h"
+
 #define JOB_OUTPUT_MAX ((size_t)16 << 20)
 #define JOB_TAIL_MAX   400
 
@@ -21,6 +24,11 @@ struct job {
     struct job *next;
     struct bus_message *call;
     pid_t pid; /* 0: not running */
+    bool exited;
+    int wait_status;
+    bool streams; /* each line is an item */
+    struct items items;
+    int epoll_fd; /* borrowed */
     int output_fd;
     int error_fd;
     char *output;
@@ -31,8 +39,9 @@ struct job {
     size_t tail_size;            /* … of which the last JOB_TAIL_MAX bytes are shown */
 };
 
-/* Keeps the call. NULL without memory. */
-struct job *job_new(struct bus_message *call);
+/* Keeps the call. With `streams` each line is an item, if the caller wants several
+ * replies. NULL without memory. */
+struct job *job_new(struct bus_message *call, bool streams);
 
 /* Kills the command if it still runs. */
 void job_free(struct job *job);
@@ -44,7 +53,8 @@ bool job_start(struct job *job, char *const *argv, const sigset_t *mask, int epo
 /* Reads what the command has written. */
 void job_read(struct job *job);
 
-/* Whether the command has ended; the call is answered then, and the job over. */
+/* Whether the command has ended, and all that it wrote has been sent; the call is
+ * answered then, and the job over. */
 bool job_finish(struct job *job);
 
 #endif

@@ -2,6 +2,7 @@
 #include "tools/busctl-lite/json.h"
 
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tools/busctl-lite/style.h"
@@ -78,6 +79,22 @@ void json_write_string(FILE *out, const char *text, size_t size)
         }
     }
     fputc('"', out);
+}
+
+char *json_quote(const char *text, size_t size)
+{
+    char *quoted = NULL;
+    size_t quoted_size;
+    FILE *out = open_memstream(&quoted, &quoted_size);
+
+    if (!out)
+        return NULL;
+    json_write_string(out, text, size);
+    if (fclose(out) != 0) {
+        free(quoted);
+        return NULL;
+    }
+    return quoted;
 }
 
 void json_write_plain(FILE *out, const char *text, size_t size)

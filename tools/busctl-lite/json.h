@@ -24,6 +24,9 @@ void json_write(FILE *out, const char *text, size_t size, enum json_layout layou
  * U+FFFD. */
 void json_write_string(FILE *out, const char *text, size_t size);
 
+/* The same, malloc'ed. NULL without memory. */
+char *json_quote(const char *text, size_t size);
+
 /* Any bytes for a person's eyes: without control characters and not cut. */
 void json_write_plain(FILE *out, const char *text, size_t size);
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tools/busctl-lite/body.h"
 #include "tools/busctl-lite/command.h"
 #include "tools/busctl-lite/members.h"
 #include "tools/busctl-lite/names.h"
@@ -66,6 +67,8 @@ static int print_readable(const struct cli *cli, const char *name, const json_t 
         fputs("  ", stdout);
         print_styled(cli, STYLE_TOPIC, method_name, text[0] ? width + 2 : 0);
         print_styled(cli, STYLE_DIM, text, 0);
+        if (json_is_true(json_object_get(method, "more")))
+            print_styled(cli, STYLE_DIM, " (several replies)", 0);
         fputc('\n', stdout);
         r = r ? r : print_arguments(cli, json_object_get(method, "arguments"), width + 4);
     }
@@ -93,8 +96,8 @@ static int run(struct cli *cli, const struct arguments *arguments)
         return report_error(cli, name, &error, r);
     if (cli->output == OUTPUT_READABLE && json_is_object(bus_message_body(reply)))
         return print_readable(cli, name, bus_message_body(reply));
-    text = bus_message_body_text(reply, &size);
-    return print_json_text(cli, text, size);
+    r = body_of_message(reply, "the body of the reply", &text, &size);
+    return r ? r : print_json_text(cli, text, size);
 }
 
 const struct command command_introspect = {

@@ -67,7 +67,7 @@ static const char *describe_subject(const json_t *message)
         if (string_at(message, keys[i])[0])
             return string_at(message, keys[i]);
     }
-    return "";
+    return json_is_true(json_object_get(message, "more")) ? "more" : "";
 }
 
 /* What comes last on the line, in the columns that are left. */
@@ -88,6 +88,8 @@ static void print_content(const struct cli *cli, const json_t *body, const json_
         print_cut(cli, STYLE_ERROR, sentence, columns);
         return;
     }
+    if (json_is_true(json_object_get(message, "body_fd")))
+        print_styled(cli, STYLE_DIM, "body_fd", 0);
     text = content ? json_dumps(content, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
     if (text)
         print_json_inline(cli, text, strlen(text), columns);

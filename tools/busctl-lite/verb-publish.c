@@ -257,10 +257,11 @@ static int publish_one(struct publisher *publisher, const char *body, size_t siz
 }
 
 /* Events of which somebody wants to know what becomes of them, and many in a row, wait for
- * those who get them. */
+ * those who get them; what is for the disk until it is there. */
 static int start_pacing(struct publisher *publisher, bool lines)
 {
-    bool asks = publisher->receipt || publisher->required > 0;
+    bool asks =
+        publisher->receipt || publisher->required > 0 || publisher->retain == BUS_RETAIN_DISK;
     int r = 0;
 
     if (lines || asks)
@@ -344,7 +345,8 @@ const struct command command_publish = {
             "  --require N      exit 8 if fewer than N got it\n"
             "  --retain LEVEL   keep the body as the topic's last value, for whoever comes\n"
             "                   later: as long as this connection lives, as long as the bus\n"
-            "                   does, or for ever (connection, bus, disk); null ends it\n"
+            "                   does, or for ever (connection, bus, disk); null ends it.\n"
+            "                   With disk it waits until the value is there\n"
             "  --ttl SEC        but not longer than that\n"
             "\n"
             "Examples:\n"

@@ -8,6 +8,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "tools/busctl-lite/body.h"
 #include "tools/busctl-lite/command.h"
 #include "tools/busctl-lite/job.h"
 #include "tools/busctl-lite/loop.h"
@@ -28,6 +29,7 @@ struct queue {
 struct server {
     struct loop loop;
     char *const *argv;
+    bool more;
     struct queue running;
     struct queue waiting;
     sigset_t mask; /* of signals, as we found it */
@@ -96,11 +98,17 @@ static void finish_jobs(struct server *server)
 static int on_call(struct bus_message *call, void *userdata)
 {
     struct server *server = userdata;
+    const char *fault;
     struct job *job;
+    size_t offset;
 
     if (server->waiting.count >= WAITING_MAX)
         return bus_reply_error(call, "org.busd.Busy", "%d calls are waiting already", WAITING_MAX);
-    job = job_new(call);
+    fault = body_fault(call, &offset);
+    if (fault)
+        return bus_reply_error(call, BUS_ERROR_INVALID_ARGUMENTS,
+                               "the body is not valid JSON: %s (at byte %zu)", fault, offset);
+    job = job_new(call, server->more);
     if (!job)
         return -ENOMEM;
     queue_push(&server->waiting, job);
@@ -126,16 +134,21 @@ static void on_ready(void *userdata)
     struct epoll_event events[EVENTS_MAX];
     int count = epoll_wait(server->epoll_fd, events, EVENTS_MAX, 0);
     bool signals = false;
+    bool exited = false;
 
     for (int i = 0; i < count; i++) {
-        if (events[i].data.ptr)
-            job_read(events[i].data.ptr);
-        else
-            signals = true;
+        struct job *job = events[i].data.ptr;
+
+        if (job)
+            job_read(job);
+        signals = signals || !job;
+        exited = exited || (job && job->exited);
     }
     /* Last, because it frees jobs that the other events may be about. */
     if (signals)
         on_signals(server);
+    if (exited)
+        finish_jobs(server);
 }
 
 /* Signals become readable, so that none comes between us and the children. */
@@ -169,7 +182,8 @@ static int offer(struct server *server, const char *name, const char *method, bo
 
     snprintf(server->description, sizeof(server->description), "Runs the command %.64s",
              server->argv[0]);
-    server->methods[0] = (struct bus_method){method, on_call, 0, server->description};
+    server->methods[0] = (struct bus_method){
+        method, on_call, server->more ? (uint64_t)BUS_METHOD_MORE : 0, server->description};
     r = bus_serve_with(server->loop.bus, name, &options, server->methods, server, NULL, &error);
     return r < 0 ? report_error(server->loop.cli, name, &error, r) : STATUS_OK;
 }
@@ -194,6 +208,7 @@ static int run(struct cli *cli, const struct arguments *arguments)
 {
     struct server server = {
         .argv = arguments->to_run,
+        .more = arguments_has(arguments, "more"),
         .epoll_fd = -1,
         .signal_fd = -1,
     };
@@ -229,11 +244,15 @@ const struct command command_serve = {
             "\n"
             "  --shared   own NAME together with all who ask for it so: calls to it go\n"
             "             round them\n"
+            "  --more     a caller that wants several replies gets each line as one, as\n"
+            "             soon as it is there; the command's end is the last one, null.\n"
+            "             The command is read no faster than the caller reads\n"
             "\n"
             "Examples:\n"
             "  busctl-lite serve org.example.Sum Sum -- jq 'add'\n"
-            "  busctl-lite serve org.example.Host Uptime -- uptime\n",
-    .options = (const struct option_row[]){{"shared", NULL}, {NULL, NULL}},
+            "  busctl-lite serve org.example.Host Uptime -- uptime\n"
+            "  busctl-lite serve --more org.example.Log Follow -- tail -f app.log\n",
+    .options = (const struct option_row[]){{"shared", NULL}, {"more", NULL}, {NULL, NULL}},
     .operands_min = 2,
     .operands_max = 2,
     .runs_command = true,

@@ -76,7 +76,8 @@ static void on_event(struct bus_message *event, void *userdata)
     int r;
 
     /* An event that several of the patterns match comes once for each. */
-    if (subscriber->loop.done || event == subscriber->last)
+    if (subscriber->loop.done || event == subscriber->last ||
+        !event_check(subscriber->loop.cli, event))
         return;
     bus_message_unref(subscriber->last);
     subscriber->last = bus_message_ref(event);

@@ -14,7 +14,7 @@ static void on_event(struct bus_message *event, void *userdata)
 {
     struct loop *loop = userdata;
 
-    if (!loop->done)
+    if (!loop->done && event_check(loop->cli, event))
         loop_end(loop, event_print(loop->cli, event));
 }
 
