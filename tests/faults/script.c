@@ -257,6 +257,43 @@ static void do_receipts(struct cast *cast)
     step(cast->world, cast->bystander);
 }
 
+/* Members of a group, who own a name together; one does not read, and goes. */
+static void do_groups(struct cast *cast)
+{
+    struct actor *members[] = {world_connect(cast->world, "member"),
+                               world_connect(cast->world, "other member")};
+
+    for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+        actor_call(members[i], "bus", "Subscribe", ",'body':{'topic':'w.*','group':'g'}");
+        actor_call(members[i], "bus", "Subscribe",
+                   ",'body':{'topic':'w.#','group':'g','sender':'" NAME "'}");
+        actor_call(members[i], "bus", "RequestName",
+                   ",'body':{'name':'org.example.Shared','shared':true}");
+    }
+    actor_call(cast->second, "bus", "RequestName",
+               ",'body':{'name':'org.example.Shared','queue':true}");
+    step(cast->world, cast->bystander);
+    for (unsigned i = 0; i < 4; i++) {
+        actor_call(cast->client, "org.example.Shared", "Echo", "%s", "");
+        actor_publish(cast->client, "w.a", 10, i == 3);
+    }
+    actor_send(members[0], "{'type':'event','topic':'org.example.Shared.changed'}");
+    actor_call(cast->client, "bus", "GetName", ",'body':{'name':'org.example.Shared'}");
+    step(cast->world, cast->bystander);
+    members[0]->deaf = true;
+    for (unsigned i = 0; i < 12; i++)
+        actor_publish(cast->client, i % 2 ? "w.a" : "w.b", 60000, i % 4 == 3);
+    step(cast->world, cast->bystander);
+    actor_leave(members[0]);
+    step(cast->world, cast->bystander);
+    /* The last one goes, and with it what is left. */
+    members[1]->deaf = true;
+    for (unsigned i = 0; i < 6; i++)
+        actor_publish(cast->client, "w.a", 60000, 0);
+    actor_leave(members[1]);
+    step(cast->world, cast->bystander);
+}
+
 static void do_departures(struct cast *cast)
 {
     struct world *world = cast->world;
@@ -314,6 +351,7 @@ void script_run(struct world *world, struct actor *bystander)
     do_lines(&cast);
     do_overflow(&cast);
     do_receipts(&cast);
+    do_groups(&cast);
     do_departures(&cast);
 }
 
