@@ -39,6 +39,13 @@ bool access_call(const struct peer *caller, const struct peer *callee, struct sp
                ret_verdict);
 }
 
+bool access_publish_topic(const struct peer *sender, struct span topic,
+                          struct policy_verdict *ret_verdict)
+{
+    return ask(sender, (struct policy_question){.verb = POLICY_PUBLISH, .topic = topic},
+               ret_verdict);
+}
+
 bool access_publish(const struct peer *sender, struct route *route,
                     struct policy_verdict *ret_verdict)
 {
@@ -49,7 +56,7 @@ bool access_publish(const struct peer *sender, struct route *route,
     if (route->publish_serial != view->serial) {
         struct policy_verdict verdict;
         struct span topic = {route->topic, route->topic_size};
-        ask(sender, (struct policy_question){.verb = POLICY_PUBLISH, .topic = topic}, &verdict);
+        access_publish_topic(sender, topic, &verdict);
         route->publish_allow = verdict.allow;
         route->publish_rule = verdict.rule;
         /* What depends on names is asked anew each time. */
@@ -114,6 +121,32 @@ static bool view_may_subscribe(struct hub *hub, struct policy_view *view, struct
     return view->allowed;
 }
 
+/* Whether the subscriber may have the topic, or *ret_ask that it depends. */
+static bool may_receive(struct hub *hub, struct subscriber *subscriber, struct span topic,
+                        uint64_t mark, bool *ret_ask)
+{
+    struct policy_view *view = peer_of_subscriber(subscriber)->view;
+
+    *ret_ask = view->dynamic & 1u << POLICY_SUBSCRIBE;
+    return *ret_ask || view_may_subscribe(hub, view, topic, mark);
+}
+
+static void filter_groups(struct hub *hub, struct route_groups *groups, struct span topic,
+                          uint64_t mark)
+{
+    for (size_t g = 0; g < groups->count; g++) {
+        struct route_group *group = &groups->groups[g];
+        struct route_member *members = &groups->members[group->first];
+        size_t kept = 0;
+        for (size_t i = 0; i < group->count; i++) {
+            struct route_member member = members[i];
+            if (may_receive(hub, member.subscriber, topic, mark, &member.ask))
+                members[kept++] = member;
+        }
+        group->count = kept;
+    }
+}
+
 void access_filter_route(struct hub *hub, struct route *route)
 {
     struct span topic = {route->topic, route->topic_size};
@@ -124,12 +157,11 @@ void access_filter_route(struct hub *hub, struct route *route)
     uint64_t mark = topics_new_mark(&hub->topics);
     for (size_t i = 0; i < route->count; i++) {
         struct route_entry entry = route->entries[i];
-        struct policy_view *view = peer_of_subscriber(entry.subscriber)->view;
-        entry.ask = view->dynamic & 1u << POLICY_SUBSCRIBE;
-        if (entry.ask || view_may_subscribe(hub, view, topic, mark))
+        if (may_receive(hub, entry.subscriber, topic, mark, &entry.ask))
             route->entries[kept++] = entry;
     }
     route->count = kept;
+    filter_groups(hub, &route->groups, topic, mark);
     route->filtered = true;
 }
 

@@ -23,6 +23,9 @@ bool access_call(const struct peer *caller, const struct peer *callee, struct sp
 /* Cached with the topic's route. */
 bool access_publish(const struct peer *sender, struct route *route,
                     struct policy_verdict *ret_verdict);
+/* The same of a topic without a route. */
+bool access_publish_topic(const struct peer *sender, struct span topic,
+                          struct policy_verdict *ret_verdict);
 bool access_subscribe(const struct peer *peer, struct span topic,
                       struct policy_verdict *ret_verdict);
 

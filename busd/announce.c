@@ -7,9 +7,16 @@
 
 #include "libbus/base/macros.h"
 
-static void write_event(struct text *text, struct span topic, struct span body, bool retained)
+/* So many owners of a name are told of in a step of CONNECTION_EFFORT. */
+#define OWNERS_EFFORT 4
+
+static const struct span own_prefix = SPAN("{\"sender\":\"bus\",");
+
+static void write_event(struct text *text, struct span prefix, struct span topic, struct span body,
+                        bool retained)
 {
-    text_append_string(text, "{\"sender\":\"bus\",\"type\":\"event\",\"topic\":\"");
+    text_append_span(text, prefix);
+    text_append_string(text, "\"type\":\"event\",\"topic\":\"");
     text_append_span(text, topic);
     text_append_string(text, retained ? "\",\"retained\":true,\"body\":" : "\",\"body\":");
     text_append_span(text, body);
@@ -21,11 +28,28 @@ void announce_to(struct hub *hub, struct peer *receiver, struct span topic, stru
 {
     struct text *text = hub_text(hub);
 
-    write_event(text, topic, body, retained);
+    write_event(text, own_prefix, topic, body, retained);
     if (text->failed)
         peer_doom(receiver, "out of memory for its notices");
     else
         deliver_text(hub, receiver, MESSAGE_EVENT, topic, text_span(text), NULL);
+}
+
+size_t announce_size(struct span topic, struct span body)
+{
+    static const char rest[] = "\"type\":\"event\",\"topic\":\"\",\"retained\":true,\"body\":}\n";
+
+    return own_prefix.size + sizeof(rest) - 1 + topic.size + body.size;
+}
+
+/* Writes the event and hands it out. */
+static void publish(struct hub *hub, struct peer *sender, struct span topic, struct span body)
+{
+    struct text *text = hub_text(hub);
+
+    write_event(text, sender ? peer_prefix(sender) : own_prefix, topic, body, false);
+    if (text->failed || deliver_text_event(hub, sender, topic, text_span(text)) < 0)
+        announce_lost(hub, topic);
 }
 
 /* Whether anybody wants to know. */
@@ -42,8 +66,7 @@ static bool has_subscription(const struct peer *peer, struct span topic)
     return false;
 }
 
-/* There is no memory for an event of the broker's: its subscribers get notice. */
-static void lose_event(struct hub *hub, struct span topic)
+void announce_lost(struct hub *hub, struct span topic)
 {
     LIST_FOREACH (node, &hub->peers.all) {
         struct peer *peer = LIST_ENTRY(node, struct peer, link);
@@ -54,24 +77,49 @@ static void lose_event(struct hub *hub, struct span topic)
 
 void announce(struct hub *hub, struct span topic, struct span body)
 {
-    struct text *text = hub_text(hub);
-
-    if (!is_heard(hub))
-        return;
-    write_event(text, topic, body, false);
-    if (text->failed || deliver_text_event(hub, topic, text_span(text)) < 0)
-        lose_event(hub, topic);
+    if (is_heard(hub))
+        publish(hub, NULL, topic, body);
 }
 
-void announce_name_body(struct text *text, struct span owner, struct span old)
+void announce_cleared(struct hub *hub, struct peer *sender, struct span topic)
 {
-    if (owner.size == 0) {
+    if (hub->topics.count > 0 || !list_is_empty(&hub->monitors.watchers))
+        publish(hub, sender, topic, SPAN("null"));
+}
+
+static struct span owner_name(struct name_owner *owner)
+{
+    return owner ? peer_name(peer_of_owner(owner)) : (struct span){0};
+}
+
+void announce_name_owners(struct text *text, const struct name *name)
+{
+    const char *separator = "";
+
+    text_append_string(text, "\"owner\":\"");
+    text_append_span(text, owner_name(name_get_owner(name)));
+    text_append_string(text, "\"");
+    if (!name_is_shared(name))
+        return;
+    text_append_string(text, ",\"owners\":[");
+    LIST_FOREACH (node, &name->owners) {
+        text_append_string(text, separator);
+        text_append_string(text, "\"");
+        text_append_span(text, owner_name(LIST_ENTRY(node, struct name_claim, by_name)->owner));
+        text_append_string(text, "\"");
+        separator = ",";
+    }
+    text_append_string(text, "]");
+}
+
+void announce_name_body(struct text *text, const struct name *name, struct span old)
+{
+    if (!name) {
         text_append_string(text, "null");
         return;
     }
-    text_append_string(text, "{\"owner\":\"");
-    text_append_span(text, owner);
-    text_append_string(text, "\"");
+    text_append_string(text, "{");
+    announce_name_owners(text, name);
     if (old.size > 0) {
         text_append_string(text, ",\"old\":\"");
         text_append_span(text, old);
@@ -86,16 +134,11 @@ void announce_peer_body(struct text *text, const struct peer *peer)
                 (int)peer->credentials.pid);
 }
 
-static struct span owner_name(struct name_owner *owner)
-{
-    return owner ? peer_name(peer_of_owner(owner)) : (struct span){0};
-}
-
 /* Announces what is in the text, unless there was no memory for it. */
 static void announce_text(struct hub *hub, struct span topic, const struct text *body)
 {
     if (body->failed)
-        lose_event(hub, topic);
+        announce_lost(hub, topic);
     else
         announce(hub, topic, text_span(body));
 }
@@ -105,11 +148,16 @@ void announce_name_change(struct hub *hub, const struct name_change *change)
     CLEANUP(text_deinit) struct text body = TEXT_INIT;
     char topic[GRAMMAR_NAME_MAX + 1];
 
-    if (change->before == change->after || !is_heard(hub))
+    if (!change->changed || !is_heard(hub))
         return;
     size_t size =
         (size_t)snprintf(topic, sizeof(topic), "bus.name.%.*s", (int)change->size, change->text);
-    announce_name_body(&body, owner_name(change->after), owner_name(change->before));
+    const struct name *name =
+        change->after ? names_find(&hub->names, (struct span){change->text, change->size}) : NULL;
+    announce_name_body(&body, name,
+                       owner_name(change->before != change->after ? change->before : NULL));
+    /* Who share a name can be many. */
+    hub->shared.effort += (unsigned)(name ? name->owner_count : 0) / OWNERS_EFFORT;
     announce_text(hub, (struct span){topic, size}, &body);
 }
 

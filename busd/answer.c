@@ -40,6 +40,38 @@ void answer_reply(struct hub *hub, struct peer *caller, uint64_t id, struct span
                           (uint64_t)caller->connection.outq.fds);
 }
 
+/* It has no fds, so it is queued or its receiver is doomed. */
+static void send_receipt(struct hub *hub, struct receipt *receipt)
+{
+    struct peer *publisher = peer_of_publisher(receipt->publisher);
+    struct text *text = hub_text(hub);
+
+    if (receipt->reason) {
+        answer_call_error(hub, publisher, receipt->id, receipt->error, "%s", receipt->reason);
+        return;
+    }
+    text_append_string(text, "{\"sender\":\"bus\",\"type\":\"reply\",\"id\":");
+    text_append_unsigned(text, receipt->id);
+    text_append_string(text, ",\"body\":{\"matched\":");
+    text_append_unsigned(text, receipt->matched);
+    text_append_string(text, ",\"queued\":");
+    text_append_unsigned(text, receipt->queued);
+    text_append_string(text, ",\"dropped\":");
+    text_append_unsigned(text, receipt->dropped);
+    text_append_string(text, "}}\n");
+    send_text(hub, publisher, MESSAGE_REPLY, NULL);
+}
+
+void answer_receipts(struct hub *hub)
+{
+    struct receipt *receipt;
+
+    while ((receipt = receipts_first_due(&hub->receipts))) {
+        send_receipt(hub, receipt);
+        receipt_close(receipt);
+    }
+}
+
 static void write_error_head(struct text *text, enum wire_error error)
 {
     text_append_string(text, "{\"sender\":\"bus\",\"type\":\"error\"");
@@ -197,7 +229,7 @@ void answer_refused(struct hub *hub, struct peer *receiver, const struct piece *
     struct peer *sender = hub_find_peer(hub, envelope.sender);
     switch (envelope.type) {
     case MESSAGE_EVENT:
-        deliver_lost(hub, receiver, envelope.topic);
+        deliver_refused(hub, receiver, envelope.topic);
         break;
     case MESSAGE_CALL: {
         struct call *call = sender ? calls_find(&hub->calls, &sender->calls, envelope.id) : NULL;

@@ -13,6 +13,9 @@
 void answer_reply(struct hub *hub, struct peer *caller, uint64_t id, struct span body,
                   struct fds *fds);
 
+/* Answers all receipts that are due. */
+void answer_receipts(struct hub *hub);
+
 /* The error that answers the call `id` of this caller. NULL as format: the error's
  * own sentence. */
 void answer_call_error(struct hub *hub, struct peer *caller, uint64_t id, enum wire_error error,

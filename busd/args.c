@@ -11,20 +11,30 @@ enum arg_kind {
     KIND_DESTINATION, /* a unique or well-known name, or "bus" */
     KIND_PATTERN,
     KIND_METHOD,
+    KIND_GROUP,
     KIND_TYPE,
     KIND_WORD,
     KIND_INTEGER, /* at least 1 */
     KIND_ID,      /* of a user: 0 … 2^32-2 */
     KIND_IDS,
     KIND_BOOLEAN,
+    KIND_RETAINED, /* true, false or "only" */
+    KIND_OVERFLOW,
 };
 
 static const char *const kind_names[] = {
-    [KIND_METHOD] = "method",           [KIND_WORD] = "string",
-    [KIND_ID] = "user or group number", [KIND_IDS] = "array of group numbers",
-    [KIND_DESTINATION] = "name",        [KIND_PATTERN] = "pattern",
-    [KIND_TYPE] = "message type",       [KIND_INTEGER] = "integer",
+    [KIND_METHOD] = "method",
+    [KIND_GROUP] = "name of a group",
+    [KIND_WORD] = "string",
+    [KIND_ID] = "user or group number",
+    [KIND_IDS] = "array of group numbers",
+    [KIND_DESTINATION] = "name",
+    [KIND_PATTERN] = "pattern",
+    [KIND_TYPE] = "message type",
+    [KIND_INTEGER] = "integer",
     [KIND_BOOLEAN] = "boolean",
+    [KIND_RETAINED] = "boolean or 'only'",
+    [KIND_OVERFLOW] = "'drop', 'latest' or 'disconnect'",
 };
 
 static const struct {
@@ -48,6 +58,10 @@ static const struct {
     {"uid", KIND_ID, offsetof(struct args, uid)},
     {"gids", KIND_IDS, offsetof(struct args, gids)},
     {"listener", KIND_WORD, offsetof(struct args, listener)},
+    {"retained", KIND_RETAINED, offsetof(struct args, retained)},
+    {"overflow", KIND_OVERFLOW, offsetof(struct args, overflow)},
+    {"shared", KIND_BOOLEAN, offsetof(struct args, shared)},
+    {"group", KIND_GROUP, offsetof(struct args, group)},
 };
 
 static const char *set_text(struct args *args, size_t i, json_t *value)
@@ -61,12 +75,18 @@ static const char *set_text(struct args *args, size_t i, json_t *value)
         *(enum message_type *)field = message_type_from_name(text);
         return args->type ? NULL : "it must be call, reply, error, event or cancel";
     }
+    if (table[i].kind == KIND_OVERFLOW) {
+        *(enum overflow_policy *)field = overflow_from_name(text);
+        return args->overflow < OVERFLOW_COUNT ? NULL : "it must be drop, latest or disconnect";
+    }
     *(struct span *)field = text;
     switch (table[i].kind) {
     case KIND_PATTERN:
         return grammar_check_pattern(text, NULL);
     case KIND_METHOD:
         return grammar_check_method(text, NULL);
+    case KIND_GROUP:
+        return grammar_check_group(text, NULL);
     case KIND_WORD:
         return NULL;
     default:
@@ -101,6 +121,17 @@ static const char *set_ids(struct args *args, size_t i, json_t *value)
     return NULL;
 }
 
+static const char *set_retained(enum args_retained *retained, const json_t *value)
+{
+    *retained = json_is_true(value)    ? ARGS_RETAINED_FIRST
+                : json_is_false(value) ? ARGS_RETAINED_NO
+                                       : ARGS_RETAINED_ONLY;
+    if (json_is_boolean(value) ||
+        (json_is_string(value) && strcmp(json_string_value(value), "only") == 0))
+        return NULL;
+    return "it must be true, false or \"only\"";
+}
+
 /* NULL, or what is wrong with the value. */
 static const char *set_value(struct args *args, size_t i, json_t *value)
 {
@@ -110,6 +141,8 @@ static const char *set_value(struct args *args, size_t i, json_t *value)
     case KIND_BOOLEAN:
         *(bool *)field = json_is_true(value);
         return json_is_boolean(value) ? NULL : "it must be true or false";
+    case KIND_RETAINED:
+        return set_retained(field, value);
     case KIND_INTEGER:
         *(uint64_t *)field = (uint64_t)json_integer_value(value);
         return json_integer_value(value) > 0 ? NULL : "it must be an integer of at least 1";
@@ -168,7 +201,7 @@ static const char no_memory[] = "the bus is out of memory";
 int args_parse(struct args *ret_args, struct span body, unsigned takes, unsigned needs,
                char reason[ARGS_REASON_SIZE])
 {
-    struct args args = {0};
+    struct args args = {.overflow = OVERFLOW_DROP};
     json_error_t error;
 
     args.tree = body.size > 0 ? json_loadb(body.data, body.size,

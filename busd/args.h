@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "busd/overflow.h"
 #include "libbus/base/span.h"
 #include "libbus/base/text.h"
 #include "libbus/wire/envelope.h"
@@ -32,20 +33,34 @@
 #define ARG_UID               (1u << 13)
 #define ARG_GIDS              (1u << 14)
 #define ARG_LISTENER          (1u << 15)
+#define ARG_RETAINED          (1u << 16)
+#define ARG_OVERFLOW          (1u << 17)
+#define ARG_SHARED            (1u << 18)
+#define ARG_GROUP             (1u << 19)
 
-/* What is absent is empty, 0 or false. The spans live as long as the tree. */
+enum args_retained {
+    ARGS_RETAINED_FIRST, /* true */
+    ARGS_RETAINED_NO,    /* false */
+    ARGS_RETAINED_ONLY,  /* "only" */
+};
+
+/* What is absent is empty, 0, false or OVERFLOW_DROP. The spans live as long as the tree. */
 struct args {
     json_t *tree; /* owned */
     struct span name;
     struct span topic;
     struct span sender;
+    struct span group;
     struct span from;
     struct span to;
     enum message_type type;
     uint64_t subscription;
+    enum args_retained retained;
+    enum overflow_policy overflow;
     bool queue;
     bool replace;
     bool allow_replacement;
+    bool shared;
     struct span verb;
     struct span method;
     struct span peer;

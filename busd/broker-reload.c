@@ -55,10 +55,8 @@ static int open_listeners(struct broker *broker, const struct config *config,
             continue;
         r = endpoint_open(&endpoint, &options, broker->log);
         if (r == 0)
-            r = listener_new(&broker->loop, broker->log, &endpoint, wanted->address, wanted->label,
-                             broker_accept, broker, &listener);
+            r = broker_make_listener(broker, wanted, &endpoint, &listener);
         if (r == 0) {
-            listener->id = ++broker->last_listener;
             list_append(&opened, &listener->link);
         } else {
             *ret_failed = wanted->address;
@@ -178,7 +176,13 @@ static void settle_limits(struct broker *broker)
             if (LIST_ENTRY(other, struct listener, link)->id == peer->listener)
                 listener = LIST_ENTRY(other, struct listener, link);
         peer->limits = broker_limits_of(broker, listener);
+        peer_let_fds_in(peer);
     }
+}
+
+static bool is_same_state(const struct config *old, const struct config *config)
+{
+    return span_equal(span_from(old->state), span_from(config->state));
 }
 
 /* All or nothing: whatever is wrong, the old configuration stays in force. */
@@ -186,7 +190,7 @@ static bool reload(struct broker *broker, char reason[CONFIG_REASON_SIZE])
 {
     struct config config;
 
-    if (broker->draining) {
+    if (broker->stopping) {
         snprintf(reason, CONFIG_REASON_SIZE, "the bus is shutting down");
         return false;
     }
@@ -197,6 +201,12 @@ static bool reload(struct broker *broker, char reason[CONFIG_REASON_SIZE])
     }
     if (!config_load(&config, broker->source, reason))
         return false;
+    if (!is_same_state(&broker->config, &config)) {
+        snprintf(reason, CONFIG_REASON_SIZE,
+                 "state: the folder cannot change while the bus runs: restart busd instead");
+        config_deinit(&config);
+        return false;
+    }
     if (prepare_listeners(broker, &config, reason) < 0) {
         config_deinit(&config);
         return false;

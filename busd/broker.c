@@ -10,10 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "busd/audience.h"
 #include "busd/dispatch.h"
 #include "busd/driver.h"
 #include "busd/fatal.h"
 #include "busd/patience.h"
+#include "busd/persist.h"
 #include "busd/stream.h"
 #include "busd/watch.h"
 #include "libbus/base/macros.h"
@@ -92,11 +94,32 @@ static const struct connection_handler handler = {
     .fds_fit = on_fds_fit,
 };
 
-/* A client that cannot be let in is told why, if its socket takes it. */
-static void turn_away(struct broker *broker, int fd, enum wire_error error, const char *reason)
+/* Closes the socket of one that has not become a peer. What it may have sent with it is
+ * its user's affair; most of the time the kernel says that there is none, and then the
+ * socket need not wait for what else this user has to be closed. */
+static void close_stranger(struct broker *broker, struct fds *socket, uid_t uid)
+{
+    struct hub *hub = &broker->hub;
+    struct lanes *lanes = &hub->shared.lanes;
+
+    if (!sockio_lets_fds_in(socket->fd[0])) {
+        fds_destroy(socket);
+        return;
+    }
+    struct quota_user *user = uid == (uid_t)-1 ? NULL : quotas_get_user(&hub->quotas, uid);
+    struct lane *lane = user ? lane_get(lanes, user) : NULL;
+    lane_put_connection(lane ? lane : lanes->stray, socket);
+    lane_unref(lane);
+    quota_user_unref(user);
+}
+
+/* A client that cannot be let in is told why, if its socket takes it. Takes the socket. */
+static void turn_away(struct broker *broker, struct fds *socket, enum wire_error error,
+                      const char *reason)
 {
     struct log_subject subject = {.uid = (uid_t)-1};
     CLEANUP(text_deinit) struct text text = TEXT_INIT;
+    int fd = socket->fd[0];
 
     text_printf(&text, "{\"sender\":\"bus\",\"type\":\"error\",\"error\":\"%s\",\"message\":",
                 wire_error_name(error));
@@ -107,11 +130,11 @@ static void turn_away(struct broker *broker, int fd, enum wire_error error, cons
     log_about(broker->log, LOG_LEVEL_WARNING, &subject, "turned away", "%s", reason);
     if (!text.failed && sockio_send(fd, &iov, 1, NULL) < 0)
         log_about(broker->log, LOG_LEVEL_DEBUG, &subject, "left before it could be told", NULL);
-    closer_take_fd(&broker->hub.shared.closer, fd);
+    close_stranger(broker, socket, subject.uid);
 }
 
 /* Makes a peer of who may connect. 0 with the peer; else why not. */
-static int admit(struct broker *broker, const struct listener *listener, int fd,
+static int admit(struct broker *broker, const struct listener *listener, struct fds *socket,
                  struct credentials *credentials, char reason[REASON_SIZE], struct peer **ret_peer)
 {
     CLEANUP(text_deinit) struct text text = TEXT_INIT;
@@ -127,9 +150,10 @@ static int admit(struct broker *broker, const struct listener *listener, int fd,
     if (r == 0 && !verdict.allow)
         r = WIRE_ACCESS_DENIED;
     if (r == 0) {
-        struct peer_options options = {user, credentials, listener->label, view,
-                                       broker_limits_of(broker, listener)};
-        r = peer_new(&hub->peers, &hub->shared, fd, &options, &slot, ret_peer);
+        struct peer_options options = {
+            user,        credentials, listener->label, view, broker_limits_of(broker, listener),
+            &hub->shares};
+        r = peer_new(&hub->peers, &hub->shared, socket, &options, &slot, ret_peer);
     }
     if (r == WIRE_ACCESS_DENIED) {
         access_describe(&text, POLICY_CONNECT, (struct span){0}, &verdict);
@@ -153,7 +177,7 @@ static int admit(struct broker *broker, const struct listener *listener, int fd,
 }
 
 /* 0 with the peer; else why not. */
-static int make_peer(struct broker *broker, const struct listener *listener, int fd,
+static int make_peer(struct broker *broker, const struct listener *listener, struct fds *socket,
                      char reason[REASON_SIZE], struct peer **ret_peer)
 {
     struct hub *hub = &broker->hub;
@@ -165,35 +189,52 @@ static int make_peer(struct broker *broker, const struct listener *listener, int
                  "the bus has all the %" PRIu64 " connections it may have (connections)", max);
         return WIRE_LIMIT_EXCEEDED;
     }
-    int r = credentials_read(&credentials, fd);
+    int r = credentials_read(&credentials, socket->fd[0]);
     if (r < 0) {
         snprintf(reason, REASON_SIZE, "%s", strerror(-r));
         return r;
     }
-    r = admit(broker, listener, fd, &credentials, reason, ret_peer);
+    r = admit(broker, listener, socket, &credentials, reason, ret_peer);
     credentials_deinit(&credentials);
     return r;
 }
 
-void broker_accept(struct listener *listener, int fd, void *userdata)
+static void on_accept(struct listener *listener, struct fds *socket, bool shed, void *userdata)
 {
     struct broker *broker = userdata;
     struct hub *hub = &broker->hub;
-    char reason[REASON_SIZE];
+    char reason[REASON_SIZE] = "the bus has no file descriptors left";
     struct peer *peer;
 
-    int r = make_peer(broker, listener, fd, reason, &peer);
+    int r = shed ? WIRE_LIMIT_EXCEEDED : make_peer(broker, listener, socket, reason, &peer);
     if (r != 0) {
-        turn_away(broker, fd, r == WIRE_ACCESS_DENIED ? WIRE_ACCESS_DENIED : WIRE_LIMIT_EXCEEDED,
-                  reason);
+        turn_away(broker, socket,
+                  r == WIRE_ACCESS_DENIED ? WIRE_ACCESS_DENIED : WIRE_LIMIT_EXCEEDED, reason);
         return;
     }
     struct log_subject subject = peer_subject(peer);
     log_about(broker->log, LOG_LEVEL_DEBUG, &subject, "connected", NULL);
+    peer_let_fds_in(peer);
     if (peer->doomed)
         return;
     patience_await_message(hub, peer);
     driver_welcome(hub, peer);
+}
+
+int broker_make_listener(struct broker *broker, const struct config_listener *wanted,
+                         struct endpoint *endpoint, struct listener **ret_listener)
+{
+    struct listener_options options = {.lanes = &broker->hub.shared.lanes,
+                                       .log = broker->log,
+                                       .address = wanted->address,
+                                       .label = wanted->label,
+                                       .accept = on_accept,
+                                       .userdata = broker};
+
+    int r = listener_new(&broker->loop, endpoint, &options, ret_listener);
+    if (r == 0)
+        (*ret_listener)->id = ++broker->last_listener;
+    return r;
 }
 
 /* --------------------------------------------------------- once a turn */
@@ -231,7 +272,7 @@ static void bury(struct broker *broker, struct peer *peer, unsigned *traces)
 }
 
 /* Those who have waited for it go on; if they are many, some of them later. */
-static unsigned wake(struct peer *peer)
+static unsigned wake(struct hub *hub, struct peer *peer)
 {
     if (peer->doomed ||
         (list_is_empty(&peer->backlog.waiters) && list_is_empty(&peer->streams.waiters)))
@@ -240,6 +281,7 @@ static unsigned wake(struct peer *peer)
     woken += stream_wake(peer, BROKER_WAKE_MAX - woken);
     if (woken == BROKER_WAKE_MAX)
         peer_set_dirty(peer);
+    answer_receipts(hub);
     return woken;
 }
 
@@ -256,12 +298,21 @@ static unsigned flush(struct hub *hub, struct peer *peer)
         lose(peer, "writing to it failed", r);
     else if (peer->overflow)
         announce_overflow(hub, peer);
-    unsigned woken = wake(peer);
+    unsigned woken = wake(hub, peer);
     patience_await_reading(hub, peer);
     uint64_t sent = peer->connection.bytes_sent - before;
     return woken * BROKER_WAKE_EFFORT +
            (sent > 0 ? BROKER_WRITE_EFFORT_QUEUE + (unsigned)(sent / BROKER_WRITE_EFFORT_BYTES)
                      : 1);
+}
+
+/* What somebody does not read any more, or may not have any more, goes to others. */
+static unsigned hand_over(struct hub *hub, struct list *node)
+{
+    struct share_holder *holder = LIST_ENTRY(node, struct share_holder, link);
+
+    deliver_again(hub, CONTAINER_OF(holder, struct peer, connection.shares), true);
+    return BROKER_SHARE_EFFORT;
 }
 
 /* Writing can doom a peer, and burying one makes more to write: until all is quiet, or
@@ -277,6 +328,8 @@ static void settle(struct broker *broker, unsigned traces)
             bury(broker, LIST_ENTRY(node, struct peer, doomed_link), &traces);
         else if ((node = list_first(&peers->urgent)))
             flush(&broker->hub, LIST_ENTRY(node, struct peer, dirty_link));
+        else if (effort < BROKER_WRITE_EFFORT && (node = list_first(&broker->hub.shares.strewn)))
+            effort += hand_over(&broker->hub, node);
         else if (effort < BROKER_WRITE_EFFORT && (node = list_first(&peers->dirty)))
             effort += flush(&broker->hub, LIST_ENTRY(node, struct peer, dirty_link));
         else
@@ -296,7 +349,8 @@ static void arm_again(struct broker *broker)
     const struct hub *hub = &broker->hub;
 
     if (list_is_empty(&hub->peers.dirty) && list_is_empty(&hub->peers.doomed) &&
-        !connections_wait(&hub->shared))
+        list_is_empty(&hub->shares.strewn) && list_is_empty(&hub->presence.changed) &&
+        !connections_wait(&hub->shared) && !broker->untold)
         uv_idle_stop(&broker->again);
     else
         uv_idle_start(&broker->again, on_again);
@@ -336,6 +390,20 @@ static void finish_draining(struct broker *broker)
         uv_stop(&broker->loop);
 }
 
+/* While stopping: clients are let go when the disk has taken what is for it, so that they
+ * get their receipts. */
+static void drain_if_stored(struct broker *broker)
+{
+    if (store_is_busy(&broker->hub.store) && hub_now(&broker->hub) < broker->stop_end)
+        return;
+    LIST_FOREACH (node, &broker->hub.peers.all)
+        answer_goodbye(&broker->hub, LIST_ENTRY(node, struct peer, link),
+                       "the bus is shutting down");
+    broker->draining = true;
+    broker->drain_moved = hub_now(&broker->hub);
+    broker->drain_end = broker->drain_moved + BROKER_DRAIN_MS;
+}
+
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct broker *broker = CONTAINER_OF(prepare, struct broker, prepare);
@@ -343,7 +411,11 @@ static void on_prepare(uv_prepare_t *prepare)
     connections_begin_turn(&broker->hub.shared);
     broker_reload_if_asked(broker);
     dispatch_deadlines(&broker->hub, hub_now(&broker->hub));
+    broker->untold = persist_turn(&broker->hub);
+    audience_announce(&broker->hub);
     settle(broker, BROKER_TRACES);
+    if (broker->stopping && !broker->draining)
+        drain_if_stored(broker);
     if (broker->draining)
         finish_draining(broker);
     arm_deadline_timer(broker);
@@ -365,7 +437,8 @@ static void on_drain_tick(uv_timer_t *timer)
         broker->drain_sent = sent;
         broker->drain_moved = now;
     }
-    if (now < broker->drain_end && now - broker->drain_moved < BROKER_DRAIN_STILL_MS)
+    if (!broker->draining ||
+        (now < broker->drain_end && now - broker->drain_moved < BROKER_DRAIN_STILL_MS))
         return;
 
     LIST_FOREACH (node, &broker->hub.peers.all) {
@@ -391,7 +464,7 @@ static void on_signal(uv_signal_t *signal, int number)
 
     if (number == SIGHUP)
         broker->hub.reload = true;
-    if (number == SIGHUP || broker->draining)
+    if (number == SIGHUP || broker->stopping)
         return;
     log_write(broker->log, LOG_LEVEL_INFO, "stopping: %s", strsignal(number));
     close_listeners(broker);
@@ -402,18 +475,26 @@ static void on_signal(uv_signal_t *signal, int number)
             peer_doom(peer, NULL);
         connection_finish(&peer->connection);
     }
-    LIST_FOREACH (node, &broker->hub.peers.all) {
-        struct peer *peer = LIST_ENTRY(node, struct peer, link);
-        connection_stop(&peer->connection);
-        answer_goodbye(&broker->hub, peer, "the bus is shutting down");
-    }
-    broker->draining = true;
-    broker->drain_moved = hub_now(&broker->hub);
-    broker->drain_end = broker->drain_moved + BROKER_DRAIN_MS;
+    LIST_FOREACH (node, &broker->hub.peers.all)
+        connection_stop(&LIST_ENTRY(node, struct peer, link)->connection);
+    broker->stopping = true;
+    broker->stop_end = hub_now(&broker->hub) + BROKER_STORE_MS;
+    drain_if_stored(broker);
     uv_timer_start(&broker->drain_timer, on_drain_tick, DRAIN_TICK_MS, DRAIN_TICK_MS);
 }
 
 /* -------------------------------------------------------------- lifetime */
+
+/* On the store's thread. */
+static void on_stored(void *userdata)
+{
+    uv_async_send(userdata);
+}
+
+/* Only wakes the loop: on_prepare() sees to the store. */
+static void on_woken(uv_async_t *async)
+{
+}
 
 int broker_init(struct broker *broker, struct log *log, const struct config_source *source,
                 struct config *config)
@@ -437,11 +518,18 @@ int broker_init(struct broker *broker, struct log *log, const struct config_sour
         config_deinit(&broker->config);
         return r;
     }
+    persist_init(&broker->hub, on_stored, &broker->stored);
     uv_timer_init(&broker->loop, &broker->deadline_timer);
     uv_timer_init(&broker->loop, &broker->drain_timer);
     uv_idle_init(&broker->loop, &broker->again);
     uv_prepare_init(&broker->loop, &broker->prepare);
     uv_prepare_start(&broker->prepare, on_prepare);
+    r = uv_async_init(&broker->loop, &broker->stored, on_woken);
+    if (r < 0) {
+        log_write(log, LOG_LEVEL_ERROR, "cannot start: %s", uv_strerror(r));
+        broker_deinit(broker);
+        return r;
+    }
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
         broker->signals[i].data = broker;
         r = uv_signal_init(&broker->loop, &broker->signals[i]);
@@ -461,18 +549,20 @@ int broker_listen(struct broker *broker, const struct config_listener *wanted,
 {
     struct listener *listener;
 
-    int r = listener_new(&broker->loop, broker->log, endpoint, wanted->address, wanted->label,
-                         broker_accept, broker, &listener);
-    if (r == 0) {
-        listener->id = ++broker->last_listener;
+    int r = broker_make_listener(broker, wanted, endpoint, &listener);
+    if (r == 0)
         list_append(&broker->listeners, &listener->link);
-    }
     return r;
+}
+
+int broker_open_store(struct broker *broker, struct statedir *dir, bool sealed)
+{
+    return persist_open(&broker->hub, dir, sealed);
 }
 
 int broker_start_threads(struct broker *broker)
 {
-    int r = closer_start(&broker->hub.shared.closer);
+    int r = closer_start(broker->hub.shared.lanes.closer);
 
     if (r < 0)
         log_write(broker->log, LOG_LEVEL_ERROR, "cannot start threads: %s", strerror(-r));
@@ -490,7 +580,10 @@ void broker_deinit(struct broker *broker)
     LIST_FOREACH (node, &broker->hub.peers.all)
         peer_doom(LIST_ENTRY(node, struct peer, link), NULL);
     settle(broker, UINT_MAX);
+    persist_deinit(&broker->hub, BROKER_STORE_MS);
     connection_shared_close(&broker->hub.shared);
+    if (broker->stored.loop)
+        uv_close((uv_handle_t *)&broker->stored, NULL);
     uv_close((uv_handle_t *)&broker->again, NULL);
     uv_close((uv_handle_t *)&broker->prepare, NULL);
     uv_close((uv_handle_t *)&broker->deadline_timer, NULL);

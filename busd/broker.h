@@ -18,6 +18,8 @@
 #define BROKER_DRAIN_MS 10000
 /* … and how long while nobody reads anything. */
 #define BROKER_DRAIN_STILL_MS 2000
+/* How long SIGTERM waits, before that, for the disk to take what has been published. */
+#define BROKER_STORE_MS 10000
 /* How much is written in one turn, calls and answers aside, before the loop looks who
  * else wants something: in steps as in CONNECTION_EFFORT, of which each queue takes some
  * if there is anything to write, and one for so many bytes. */
@@ -27,6 +29,8 @@
 /* How many of those who wait for one receiver are called before the next gets its turn. */
 #define BROKER_WAKE_MAX    64
 #define BROKER_WAKE_EFFORT 8
+/* What it takes to give what somebody does not read any more to somebody else. */
+#define BROKER_SHARE_EFFORT 8
 /* How many traces of those that have gone are removed in one turn. */
 #define BROKER_TRACES 128
 
@@ -36,8 +40,12 @@ struct broker {
     uv_idle_t again; /* active while something has to wait for the next turn */
     uv_timer_t deadline_timer;
     uv_timer_t drain_timer;
+    uv_async_t stored; /* the store has something to say */
+    bool untold;       /* … and has not said all of it */
     uv_signal_t signals[3];
-    uint64_t armed; /* when the deadline timer is due; UINT64_MAX: it is not */
+    uint64_t armed;    /* when the deadline timer is due; UINT64_MAX: it is not */
+    bool stopping;     /* nothing is taken any more … */
+    uint64_t stop_end; /* … but the disk is waited for, until then */
     bool draining;
     uint64_t drain_end;   /* on the clock of the deadlines */
     uint64_t drain_moved; /* when somebody had read something … */
@@ -60,8 +68,13 @@ int broker_init(struct broker *broker, struct log *log, const struct config_sour
 int broker_listen(struct broker *broker, const struct config_listener *listener,
                   struct endpoint *endpoint);
 
-/* Starts all threads that the daemon will ever have, for whoever forbids that to be done
- * later. 0 or -errno; the log says why. */
+/* Brings back what is in the state folder, which it takes, and keeps there what is to
+ * outlive the bus. `sealed`: no file can be opened later. Before anybody is served. 0 or
+ * -errno; the log says why. */
+int broker_open_store(struct broker *broker, struct statedir *dir, bool sealed);
+
+/* Starts the one thread that there must be: others help out. 0 or -errno; the log says
+ * why. */
 int broker_start_threads(struct broker *broker);
 
 /* Serves until SIGTERM or SIGINT, then drains. */
@@ -77,7 +90,9 @@ void broker_reload_if_asked(struct broker *broker);
 /* Those of the listener in the configuration; for one that is not in it, the bus's. */
 const struct limits *broker_limits_of(const struct broker *broker, const struct listener *listener);
 
-/* What listeners do with a client; `userdata` is the broker. */
-void broker_accept(struct listener *listener, int fd, void *userdata);
+/* One whose clients become peers; it is not among the broker's yet. Takes the endpoint,
+ * whatever comes of it. 0 or -errno; the log says why. */
+int broker_make_listener(struct broker *broker, const struct config_listener *wanted,
+                         struct endpoint *endpoint, struct listener **ret_listener);
 
 #endif

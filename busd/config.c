@@ -226,7 +226,23 @@ static bool read_listener(struct config *config, const struct document *document
 
 /* ------------------------------------------------------------ documents */
 
-/* Limits and listeners of one file, and whether its keys are known. */
+static bool read_state(struct config *config, const struct document *document,
+                       const struct document_step *step, const json_t *value,
+                       char reason[CONFIG_REASON_SIZE])
+{
+    const char *text = json_string_value(value);
+
+    if (!text || text[0] != '/') {
+        document_fault(document, step, reason, "state: it must be the absolute path of a folder");
+        return false;
+    }
+    free(config->state);
+    config->state = strdup(text);
+    config->state_named = true;
+    return config->state;
+}
+
+/* Limits, listeners and state folder of one file, and whether its keys are known. */
 static bool read_settings(struct config *config, const struct document *document,
                           char reason[CONFIG_REASON_SIZE])
 {
@@ -243,9 +259,15 @@ static bool read_settings(struct config *config, const struct document *document
         struct document_step at = {NULL, key, 0};
         if (strcmp(key, "limits") == 0 || strcmp(key, "policy") == 0)
             continue;
+        if (strcmp(key, "state") == 0) {
+            if (!read_state(config, document, &at, value, reason))
+                return false;
+            continue;
+        }
         if (strcmp(key, "listeners") != 0) {
-            document_fault(document, &at, reason,
-                           "there is no key '%.100s': there are limits, listeners and policy", key);
+            document_fault(
+                document, &at, reason,
+                "there is no key '%.100s': there are limits, listeners, policy and state", key);
             return false;
         }
         if (!json_is_array(value)) {
@@ -405,6 +427,23 @@ static bool complete_listeners(struct config *config, const struct config_source
     return config->listener_count > 0 || !source->address || add_address(config, source->address);
 }
 
+/* The command line's word counts here, too. The usual folder is that of the bus at the usual
+ * address: another one beside it must not take it away. */
+static bool complete_state(struct config *config, const struct config_source *source)
+{
+    const char *state = source->state;
+
+    for (size_t i = 0; !config->state && !state && i < config->listener_count; i++)
+        if (source->address && address_is_same(config->listeners[i].address, source->address))
+            state = source->usual_state;
+    if (!state)
+        return true;
+    free(config->state);
+    config->state = strdup(state);
+    config->state_named = config->state_named || state == source->state;
+    return config->state;
+}
+
 /* A later file and the command line can change the bus's limits, so a listener's own are
  * laid over them at the end. They have been checked. */
 static void apply_own_limits(struct config *config)
@@ -439,7 +478,7 @@ bool config_load(struct config *ret_config, const struct config_source *source,
     bool right = config.policy && documents_load(&documents, &files, reason) &&
                  read_documents(&config, &documents, reason) &&
                  complete_policy(&config, &documents, reason) &&
-                 complete_listeners(&config, source);
+                 complete_listeners(&config, source) && complete_state(&config, source);
     for (size_t i = 0; right && i < source->limit_count; i++)
         right = assign_limit(&config.limits, source->limits[i], reason);
     apply_own_limits(&config);
@@ -453,5 +492,6 @@ bool config_load(struct config *ret_config, const struct config_source *source,
 void config_deinit(struct config *config)
 {
     drop_listeners(config);
+    free(TAKE(config->state));
     config->policy = policy_unref(config->policy);
 }

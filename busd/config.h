@@ -8,7 +8,8 @@
  *                     "owner": "root", "group": "root", "label": "desktop",
  *                     "limits": {…}, "policy": […]}],
  *      "policy": [{"allow": "own", "name": "org.example.#", "user": "alice"},
- *                 {"deny": "*", "reason": "ask the administrator"}]}
+ *                 {"deny": "*", "reason": "ask the administrator"}],
+ *      "state": "/var/lib/busd"}
  *
  * Which files there are: the one that is named; else user.json or system.json in the
  * first folder that has it. Beside it, conf.d/ and policy.d/ of every folder hold more
@@ -45,6 +46,8 @@ struct config {
     struct config_listener *listeners;
     size_t listener_count;
     struct policy *policy;
+    char *state;      /* the folder for what outlives the bus; NULL: nothing does */
+    bool state_named; /* somebody has named it; else it is the usual one */
 };
 
 /* Where to read it from; all borrowed. */
@@ -57,7 +60,9 @@ struct config_source {
     size_t limit_count;
     const char *const *addresses; /* instead of the files' listeners */
     size_t address_count;
-    const char *address; /* when neither says where to listen; or NULL */
+    const char *address;     /* when neither says where to listen; or NULL */
+    const char *state;       /* over all files; or NULL */
+    const char *usual_state; /* of the bus that listens at `address`, if nobody has named one */
 };
 
 /* Reads it all anew. False with a sentence that names file, line, column and what

@@ -23,6 +23,7 @@ enum deadline_kind {
     DEADLINE_UNPROVEN, /* a connection's first valid message */
     DEADLINE_LINE,     /* the rest of a line */
     DEADLINE_STALL,    /* the reading of what waits */
+    DEADLINE_RETAINED, /* the end of a last value */
 };
 
 #define DEADLINES_LEVELS    10

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "busd/deliver.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -26,20 +27,33 @@ struct sighting {
 
 static void show_monitors(struct hub *hub, const struct sighting *sighting);
 
+/* How an event is to be delivered, and what its subscription has asked for, is the same. */
+static_assert((int)DELIVER_LATEST == (int)OVERFLOW_LATEST &&
+                  (int)DELIVER_EVENT == (int)OVERFLOW_DROP &&
+                  (int)DELIVER_DISCONNECT == (int)OVERFLOW_DISCONNECT,
+              "the kinds of events are numbered alike");
+
+static bool is_event(enum delivery delivery)
+{
+    return delivery <= DELIVER_DISCONNECT;
+}
+
 /* ------------------------------------------------------------ queueing */
 
-int deliver_layout(struct hub *hub, struct peer *sender, const struct envelope *envelope,
-                   struct fds *fds, struct piece *ret_piece)
+int deliver_layout(struct hub *hub, struct peer *sender, struct span key,
+                   const struct envelope *envelope, struct fds *fds, struct piece *ret_piece)
 {
     struct span prefix = peer_prefix(sender);
-    size_t size = prefix.size + envelope->rest.size + 1;
+    size_t size = prefix.size + key.size + envelope->rest.size + 1;
 
     int r = chunk_arena_alloc(&hub->arena, size, ret_piece);
     if (r < 0)
         return r;
     char *out = ret_piece->chunk->data + ret_piece->offset;
     memcpy(out, prefix.data, prefix.size);
-    memcpy(out + prefix.size, envelope->rest.data, envelope->rest.size);
+    if (key.size > 0)
+        memcpy(out + prefix.size, key.data, key.size);
+    memcpy(out + prefix.size + key.size, envelope->rest.data, envelope->rest.size);
     out[size - 1] = '\n';
     ret_piece->fds = fds;
     return 0;
@@ -81,6 +95,29 @@ void deliver_lost(struct hub *hub, struct peer *receiver, struct span topic)
     overflow->lost++;
     overflow->last_size = (unsigned char)topic.size;
     memcpy(overflow->last, topic.data, topic.size);
+}
+
+/* The same, or what its subscription asks for. */
+static void lose(struct hub *hub, struct peer *receiver, enum delivery delivery, struct span topic)
+{
+    if (delivery != DELIVER_DISCONNECT)
+        deliver_lost(hub, receiver, topic);
+    else
+        peer_doom(receiver,
+                  "it does not read its events: %zu bytes wait for it, and it asks to be "
+                  "disconnected rather than lose '%.*s'",
+                  receiver->connection.outq.bytes, SPAN_ARGS(topic));
+}
+
+void deliver_refused(struct hub *hub, struct peer *receiver, struct span topic)
+{
+    struct route *route = deliver_route(hub, topic);
+    enum delivery delivery = DELIVER_EVENT;
+
+    for (size_t i = 0; route && i < route->count; i++)
+        if (route->entries[i].subscriber == &receiver->subscriber)
+            delivery = (enum delivery)route->entries[i].overflow;
+    lose(hub, receiver, delivery, topic);
 }
 
 static bool has_room_for_fds(struct hub *hub, struct peer *receiver, unsigned count)
@@ -138,8 +175,8 @@ static bool make_room(struct hub *hub, struct peer *receiver, const struct piece
 static int refuse(struct hub *hub, struct peer *receiver, const struct piece *piece,
                   enum delivery delivery, struct span topic)
 {
-    if (delivery == DELIVER_EVENT) {
-        deliver_lost(hub, receiver, topic);
+    if (is_event(delivery)) {
+        lose(hub, receiver, delivery, topic);
     } else if (delivery == DELIVER_ANSWER && !piece->fds) {
         if (has_own_room(hub, receiver, piece, delivery)) {
             peer_cut_largest(receiver->user);
@@ -153,32 +190,95 @@ static int refuse(struct hub *hub, struct peer *receiver, const struct piece *pi
     return WIRE_LIMIT_EXCEEDED;
 }
 
+/* The piece is in the receiver's queue. */
+static void queued(struct hub *hub, struct peer *receiver, const struct piece *piece)
+{
+    receiver->counters.delivered++;
+    hub->counters.delivered++;
+    if (piece->fds || connection_is_blocked(&receiver->connection))
+        connection_charge(&receiver->connection);
+}
+
+static int append(struct hub *hub, struct peer *receiver, const struct piece *piece,
+                  enum delivery delivery, struct span topic)
+{
+    /* What has been lost must be told before anything newer of its kind. */
+    if (is_event(delivery) && receiver->overflow) {
+        lose(hub, receiver, delivery, topic);
+        return WIRE_LIMIT_EXCEEDED;
+    }
+    if (!has_room(hub, receiver, piece, delivery) && !make_room(hub, receiver, piece, delivery) &&
+        refuse(hub, receiver, piece, delivery, topic) != 0)
+        return WIRE_LIMIT_EXCEEDED;
+    return outq_append(&receiver->connection.outq, &hub->shared.pool, piece);
+}
+
+/* The same for an event of which the receiver wants the latest only, while something is left
+ * unsent: the one before it of the same topic goes, also when others have been lost. */
+static int append_latest(struct hub *hub, struct peer *receiver, const struct piece *piece,
+                         struct span topic)
+{
+    struct connection *connection = &receiver->connection;
+    struct latest_event *event = latest_find(&hub->latest, &connection->latest, topic);
+    bool told = event || !receiver->overflow;
+    int r = 0;
+
+    hub->shared.effort++;
+    if (event) {
+        outq_drop(&connection->outq, &hub->shared.pool, latest_event_mark(event));
+        receiver->counters.conflated++;
+        hub->counters.conflated++;
+    }
+    if (!told || !has_room(hub, receiver, piece, DELIVER_LATEST)) {
+        deliver_lost(hub, receiver, topic);
+        r = WIRE_LIMIT_EXCEEDED;
+    } else if (!event && !(event = latest_add(&hub->latest, &connection->latest, topic))) {
+        r = -ENOMEM;
+    } else {
+        r = outq_append_marked(&connection->outq, &hub->shared.pool, piece,
+                               latest_event_mark(event));
+    }
+    if (r != 0 && event)
+        latest_remove(event);
+    return r;
+}
+
 int deliver_to(struct hub *hub, struct peer *receiver, const struct piece *piece,
                enum delivery delivery, struct span topic)
 {
     hub->shared.effort++;
     if (receiver->doomed)
         return WIRE_LIMIT_EXCEEDED;
-    /* What has been lost must be told before anything newer of its kind. */
-    if (delivery == DELIVER_EVENT && receiver->overflow) {
-        deliver_lost(hub, receiver, topic);
-        return WIRE_LIMIT_EXCEEDED;
-    }
-    if (!has_room(hub, receiver, piece, delivery) && !make_room(hub, receiver, piece, delivery) &&
-        refuse(hub, receiver, piece, delivery, topic) != 0)
-        return WIRE_LIMIT_EXCEEDED;
-    if (outq_append(&receiver->connection.outq, &hub->shared.pool, piece) < 0) {
+    int r = delivery == DELIVER_LATEST && connection_is_blocked(&receiver->connection)
+                ? append_latest(hub, receiver, piece, topic)
+                : append(hub, receiver, piece, delivery, topic);
+    if (r < 0)
         peer_doom(receiver, "out of memory for what it has not read");
+    if (r != 0)
         return WIRE_LIMIT_EXCEEDED;
-    }
-    receiver->counters.delivered++;
-    hub->counters.delivered++;
-    if (piece->fds || connection_is_blocked(&receiver->connection))
-        connection_charge(&receiver->connection);
-    if (delivery == DELIVER_EVENT || delivery == DELIVER_ITEM)
+    queued(hub, receiver, piece);
+    if (is_event(delivery) || delivery == DELIVER_ITEM)
         peer_set_dirty(receiver);
     else
         peer_set_urgent(receiver);
+    return 0;
+}
+
+int deliver_share(struct hub *hub, struct peer *receiver, const struct piece *piece,
+                  struct group *group, uint64_t filter)
+{
+    hub->shared.effort++;
+    if (receiver->doomed || receiver->connection.deaf || receiver->overflow ||
+        (!has_room(hub, receiver, piece, DELIVER_EVENT) &&
+         !make_room(hub, receiver, piece, DELIVER_EVENT)))
+        return WIRE_LIMIT_EXCEEDED;
+    if (share_append(&receiver->connection.shares, &receiver->connection.outq, &hub->shared.pool,
+                     piece, group, filter) < 0) {
+        peer_doom(receiver, "out of memory for what it has not read");
+        return WIRE_LIMIT_EXCEEDED;
+    }
+    queued(hub, receiver, piece);
+    peer_set_dirty(receiver);
     return 0;
 }
 
@@ -189,7 +289,7 @@ int deliver_message(struct hub *hub, struct peer *sender, struct peer *receiver,
 {
     struct piece piece;
 
-    int r = deliver_layout(hub, sender, envelope, fds, &piece);
+    int r = deliver_layout(hub, sender, (struct span){0}, envelope, fds, &piece);
     if (r < 0)
         return r;
     r = deliver_to(hub, receiver, &piece, delivery, envelope->topic);
@@ -199,37 +299,28 @@ int deliver_message(struct hub *hub, struct peer *sender, struct peer *receiver,
     return r;
 }
 
-/* Whether a filter's name means this peer; NULL is the broker. */
-static bool name_fits(struct hub *hub, struct span name, struct peer *peer)
+void deliver_note(struct receipt *receipt, struct peer *receiver, bool queued)
 {
-    if (span_equal(name, SPAN("bus")))
-        return !peer;
-    return peer && hub_find_peer(hub, name) == peer;
-}
-
-/* Names that the peer has or waits for; NULL is the broker. More of them than it has do
- * no harm: it is only looked at which filters need not be looked at. */
-static uint64_t name_bits(struct hub *hub, struct peer *peer)
-{
-    const struct topics *topics = &hub->topics;
-
-    if (!peer)
-        return UINT64_C(1) << topics_sender_bit(topics, SPAN("bus"));
-    if (peer->name_bits == 0 || peer->name_bits_generation != hub->names.generation) {
-        peer->name_bits = UINT64_C(1) << topics_sender_bit(topics, peer_name(peer));
-        LIST_FOREACH (node, &peer->names.claims) {
-            const struct name *name = LIST_ENTRY(node, struct name_claim, by_owner)->name;
-            peer->name_bits |= UINT64_C(1) << topics_sender_bit(topics, name_span(name));
-        }
-        peer->name_bits_generation = hub->names.generation;
+    receipt->matched++;
+    if (!queued) {
+        receipt->dropped++;
+        return;
     }
-    return peer->name_bits;
+    receipt->queued++;
+    if (!peer_is_behind(receiver))
+        return;
+    struct backlog_waiter *waiter = receipt_await(receipt);
+    if (waiter)
+        peer_await(receiver, waiter);
+    else
+        peer_doom(peer_of_publisher(receipt->publisher), "out of memory for its receipts");
 }
 
 /* Queues the event for every receiver; with `to` (room for all entries) also says
  * for whom. Returns their number. */
 static size_t fan_out(struct hub *hub, struct peer *sender, struct route *route,
-                      const struct envelope *envelope, const struct piece *piece, struct peer **to)
+                      const struct envelope *envelope, const struct piece *piece,
+                      struct receipt *receipt, struct peer **to)
 {
     uint64_t mark = 0, bits = 0;
     size_t count = 0, filters = 0;
@@ -239,10 +330,10 @@ static size_t fan_out(struct hub *hub, struct peer *sender, struct route *route,
         if (entry->filter) {
             if (filters++ == 0) {
                 mark = topics_new_mark(&hub->topics);
-                bits = name_bits(hub, sender);
+                bits = hub_sender_bits(hub, sender);
             }
             if (!(bits >> entry->sender_bit & 1) || entry->subscriber->mark == mark ||
-                !name_fits(hub, entry->filter->sender, sender))
+                !hub_is_named(hub, sender, entry->filter->sender))
                 continue;
             entry->subscriber->mark = mark;
         }
@@ -250,7 +341,12 @@ static size_t fan_out(struct hub *hub, struct peer *sender, struct route *route,
         struct policy_verdict verdict;
         if (entry->ask && !access_subscribe(receiver, envelope->topic, &verdict))
             continue;
-        if (deliver_to(hub, receiver, piece, DELIVER_EVENT, envelope->topic) == 0 && to)
+        bool leaves = receiver->doomed;
+        bool is_queued =
+            deliver_to(hub, receiver, piece, (enum delivery)entry->overflow, envelope->topic) == 0;
+        if (receipt && !leaves)
+            deliver_note(receipt, receiver, is_queued);
+        if (is_queued && to)
             to[count++] = receiver;
     }
     hub->shared.effort += (unsigned)(filters / FILTERS_EFFORT);
@@ -273,26 +369,70 @@ struct route *deliver_route(struct hub *hub, struct span topic)
 /* Room for the receivers, for those who want to know who they were. */
 static struct peer **new_receivers(const struct route *route)
 {
-    return malloc((route->count + 1) * sizeof(struct peer *));
+    return malloc((route->count + route->groups.count + 1) * sizeof(struct peer *));
+}
+
+/* The same with queue groups among those whom the route names. */
+static void deliver_shared(struct hub *hub, struct peer *sender, struct route *route,
+                           const struct envelope *envelope, struct fds *fds,
+                           struct receipt *receipt)
+{
+    bool watched = !list_is_empty(&hub->monitors.watchers);
+    struct piece piece = {0};
+    size_t count = 0;
+
+    CLEANUP(cleanup_free) struct peer **to = watched ? new_receivers(route) : NULL;
+    if ((watched && !to) ||
+        ((watched || route->count > 0) &&
+         deliver_layout(hub, sender, (struct span){0}, envelope, fds, &piece) < 0)) {
+        peer_doom(sender, "out of memory for its events");
+        return;
+    }
+    if (route->count > 0)
+        count = fan_out(hub, sender, route, envelope, &piece, receipt, to);
+    /* It is laid out anew for groups, and the arena may let go of what was before. */
+    struct chunk *pinned = piece.chunk ? chunk_ref(piece.chunk) : NULL;
+    count += deliver_to_groups(hub, sender, route, envelope, fds, receipt, to ? to + count : NULL);
+    if (watched)
+        show_monitors(
+            hub, &(struct sighting){MESSAGE_EVENT, envelope->topic, sender, to, count, &piece});
+    chunk_unref(pinned);
 }
 
 void deliver_event(struct hub *hub, struct peer *sender, struct route *route,
-                   const struct envelope *envelope, struct fds *fds)
+                   const struct envelope *envelope, struct fds *fds, struct receipt *receipt)
 {
     bool watched = !list_is_empty(&hub->monitors.watchers);
     struct piece piece;
 
+    if (UNLIKELY(route->groups.count > 0)) {
+        deliver_shared(hub, sender, route, envelope, fds, receipt);
+        return;
+    }
     if (route->count == 0 && !watched)
         return;
     CLEANUP(cleanup_free) struct peer **to = watched ? new_receivers(route) : NULL;
-    if ((watched && !to) || deliver_layout(hub, sender, envelope, fds, &piece) < 0) {
+    if ((watched && !to) ||
+        deliver_layout(hub, sender, (struct span){0}, envelope, fds, &piece) < 0) {
         peer_doom(sender, "out of memory for its events");
         return;
     }
-    size_t count = fan_out(hub, sender, route, envelope, &piece, to);
+    size_t count = fan_out(hub, sender, route, envelope, &piece, receipt, to);
     if (watched)
         show_monitors(
             hub, &(struct sighting){MESSAGE_EVENT, envelope->topic, sender, to, count, &piece});
+}
+
+int deliver_event_to(struct hub *hub, struct peer *sender, struct peer *receiver,
+                     const struct envelope *envelope, struct fds *fds, struct receipt *receipt)
+{
+    int r = deliver_message(hub, sender, receiver, envelope, fds, DELIVER_EVENT);
+
+    if (r < 0)
+        return r;
+    if (receipt)
+        deliver_note(receipt, receiver, r == 0);
+    return 0;
 }
 
 void deliver_nowhere(struct hub *hub, struct peer *sender, const struct envelope *envelope,
@@ -302,7 +442,7 @@ void deliver_nowhere(struct hub *hub, struct peer *sender, const struct envelope
     struct piece piece;
 
     if (list_is_empty(&hub->monitors.watchers) ||
-        deliver_layout(hub, sender, envelope, fds, &piece) < 0)
+        deliver_layout(hub, sender, (struct span){0}, envelope, fds, &piece) < 0)
         return;
     show_monitors(hub, &(struct sighting){envelope->type, envelope->topic, sender, &broker,
                                           to_broker ? 1 : 0, &piece});
@@ -334,7 +474,7 @@ void deliver_last(struct hub *hub, struct peer *receiver, struct span line)
         peer_set_urgent(receiver);
 }
 
-int deliver_text_event(struct hub *hub, struct span topic, struct span line)
+int deliver_text_event(struct hub *hub, struct peer *sender, struct span topic, struct span line)
 {
     struct route *route = deliver_route(hub, topic);
     bool watched = !list_is_empty(&hub->monitors.watchers);
@@ -345,10 +485,32 @@ int deliver_text_event(struct hub *hub, struct span topic, struct span line)
     CLEANUP(cleanup_free) struct peer **to = watched ? new_receivers(route) : NULL;
     if ((watched && !to) || layout_text(hub, line, NULL, &piece) < 0)
         return -ENOMEM;
-    size_t count = fan_out(hub, NULL, route, &(struct envelope){.topic = topic}, &piece, to);
+    size_t count =
+        fan_out(hub, sender, route, &(struct envelope){.topic = topic}, &piece, NULL, to);
     if (watched)
-        show_monitors(hub, &(struct sighting){MESSAGE_EVENT, topic, NULL, to, count, &piece});
+        show_monitors(hub, &(struct sighting){MESSAGE_EVENT, topic, sender, to, count, &piece});
     return 0;
+}
+
+bool deliver_fits(const struct hub *hub, const struct peer *receiver, uint64_t bytes)
+{
+    const struct connection *connection = &receiver->connection;
+    uint64_t all = connection->outq.bytes + bytes;
+
+    if (all > 2 * receiver->limits->queue_bytes)
+        return false;
+    return (all <= CONNECTION_READ_SIZE && !connection_is_blocked(connection)) ||
+           charge_fits(&connection->bytes, connection_bytes(connection) + bytes);
+}
+
+int deliver_value(struct hub *hub, struct peer *sender, struct peer *receiver, struct span topic,
+                  const struct piece *piece)
+{
+    int r = deliver_to(hub, receiver, piece, DELIVER_ANSWER, topic);
+
+    if (r == 0 && !list_is_empty(&hub->monitors.watchers))
+        show_monitors(hub, &(struct sighting){MESSAGE_EVENT, topic, sender, &receiver, 1, piece});
+    return r;
 }
 
 /* ------------------------------------------------------------ monitors */
@@ -358,12 +520,12 @@ static bool filter_sees(struct hub *hub, const struct monitor_filter *filter,
 {
     if (!monitor_filter_matches(filter, sighting->type, sighting->topic))
         return false;
-    if (filter->from.size > 0 && !name_fits(hub, filter->from, sighting->from))
+    if (filter->from.size > 0 && !hub_is_named(hub, sighting->from, filter->from))
         return false;
     if (filter->to.size == 0)
         return true;
     for (size_t i = 0; i < sighting->to_count; i++)
-        if (name_fits(hub, filter->to, sighting->to[i]))
+        if (hub_is_named(hub, sighting->to[i], filter->to))
             return true;
     return false;
 }

@@ -5,35 +5,57 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "busd/audience.h"
 #include "busd/driver.h"
+#include "busd/guard.h"
 #include "busd/patience.h"
+#include "busd/persist.h"
+#include "busd/retain.h"
+#include "busd/sharing.h"
 #include "busd/stream.h"
 #include "libbus/base/macros.h"
 
-/* -------------------------------------------------------------- events */
+/* --------------------------------------------------- outstanding answers */
 
-/* More than one peer owns a name that guards the topic: nobody may publish it. */
-static const char guard_nobody;
-
-/* Who alone may publish a topic: the owner of every well-known name that is the
- * topic or a prefix of it; NULL if there is none. */
-static const void *find_guard(struct hub *hub, struct span topic)
+/* Calls and events that are still to be answered share one numbering and one limit. */
+static bool has_receipt(struct hub *hub, const struct peer *peer, uint64_t id)
 {
-    const void *guard = NULL;
-
-    for (size_t i = 0; i <= topic.size; i++) {
-        if (i < topic.size && topic.data[i] != '.')
-            continue;
-        struct name *name = names_find(&hub->names, (struct span){topic.data, i});
-        if (!name)
-            continue;
-        const void *owner = name_get_owner(name);
-        if (guard && guard != owner)
-            return &guard_nobody;
-        guard = owner;
-    }
-    return guard;
+    return peer->receipts.count > 0 && receipts_find(&hub->receipts, &peer->receipts, id);
 }
+
+static bool is_outstanding(struct hub *hub, const struct peer *peer, uint64_t id)
+{
+    return has_receipt(hub, peer, id) ||
+           (peer->calls.made_count > 0 && calls_find(&hub->calls, &peer->calls, id));
+}
+
+/* How many of one kind the peer may have, with so many of the other. */
+static size_t outstanding_left(const struct peer *peer, size_t others)
+{
+    return peer->limits->calls - MIN(peer->limits->calls, others);
+}
+
+/* By its id the error would be taken for the answer to the one before. */
+static void complain_of_id(struct hub *hub, struct peer *peer, const struct envelope *envelope)
+{
+    answer_complaint(hub, peer, envelope, NULL, WIRE_INVALID_MESSAGE,
+                     "id: %s of yours with the id %" PRIu64 " is outstanding already",
+                     has_receipt(hub, peer, envelope->id) ? "an event" : "a call", envelope->id);
+}
+
+static void refuse_outstanding(struct hub *hub, struct peer *peer, const struct envelope *envelope)
+{
+    uint64_t max = peer->limits->calls;
+    bool own = peer->calls.made_count + peer->receipts.count >= max;
+    const char *limit = own ? "calls" : quota_limit(peer->user, QUOTA_CALLS, &max);
+
+    answer_error(hub, peer, envelope, WIRE_LIMIT_EXCEEDED,
+                 "%" PRIu64 " calls or receipts of %s are outstanding already (%s)", max,
+                 own ? "yours" : "your user", limit);
+    hub_log_limit(hub, peer, limit, max);
+}
+
+/* -------------------------------------------------------------- events */
 
 /* The one whom the event is for may not have it. */
 static void refuse_receiver(struct hub *hub, struct peer *sender, const struct envelope *envelope,
@@ -46,72 +68,118 @@ static void refuse_receiver(struct hub *hub, struct peer *sender, const struct e
                  SPAN_ARGS(envelope->to), SPAN_ARGS(envelope->topic), rule.failed ? "" : rule.data);
 }
 
-static void dispatch_event(struct hub *hub, struct peer *sender, const struct envelope *envelope,
-                           struct fds *fds)
+/* The route of an event that its sender may publish; NULL if it may not, and has been told. */
+static struct route *find_route(struct hub *hub, struct peer *sender,
+                                const struct envelope *envelope)
 {
     if (grammar_is_reserved(envelope->topic)) {
         answer_error(hub, sender, envelope, WIRE_ACCESS_DENIED,
                      "topics that begin with 'bus' are the bus's own");
-        return;
+        return NULL;
     }
     struct route *route = deliver_route(hub, envelope->topic);
     struct policy_verdict verdict;
     if (!route) {
         peer_doom(sender, "out of memory for its events");
-        return;
+        return NULL;
     }
     if (!access_publish(sender, route, &verdict)) {
         answer_denied(hub, sender, envelope, POLICY_PUBLISH, envelope->topic, &verdict);
-        return;
+        return NULL;
     }
-    if (route->guard_generation != hub->names.generation) {
-        route->guard = find_guard(hub, envelope->topic);
-        route->guard_generation = hub->names.generation;
-    }
-    if (route->guard && route->guard != &sender->names) {
+    if (!guard_allows(hub, route, sender)) {
         answer_error(hub, sender, envelope, WIRE_ACCESS_DENIED,
                      "'%.*s' is guarded: only the owner of the name it begins with may publish it",
                      SPAN_ARGS(envelope->topic));
-        return;
+        return NULL;
     }
-    if (!envelope_has(envelope, KEY_TO)) {
-        deliver_event(hub, sender, route, envelope, fds);
-        return;
-    }
+    return route;
+}
 
-    struct peer *receiver = hub_find_peer(hub, envelope->to);
-    if (!receiver)
+/* The one whom the event is for; NULL if it cannot have it, and the sender has been told. */
+static struct peer *find_receiver(struct hub *hub, struct peer *sender,
+                                  const struct envelope *envelope)
+{
+    struct policy_verdict verdict;
+    struct peer *receiver;
+
+    bool allowed = sharing_choose(hub, sender, envelope, &receiver, &verdict);
+    if (!receiver) {
         answer_error(hub, sender, envelope, WIRE_NAME_UNKNOWN,
                      span_equal(envelope->to, SPAN("bus")) ? "the bus takes no events"
                                                            : "nobody owns '%.*s'",
                      SPAN_ARGS(envelope->to));
-    else if (!access_subscribe(receiver, envelope->topic, &verdict))
+    } else if (!allowed) {
         refuse_receiver(hub, sender, envelope, &verdict);
-    else if (deliver_message(hub, sender, receiver, envelope, fds, DELIVER_EVENT) < 0)
+        return NULL;
+    }
+    return receiver;
+}
+
+/* NULL: the event cannot have a receipt, and the sender has been told. */
+static struct receipt *open_receipt(struct hub *hub, struct peer *sender,
+                                    const struct envelope *envelope)
+{
+    struct receipt *receipt;
+
+    if (is_outstanding(hub, sender, envelope->id)) {
+        complain_of_id(hub, sender, envelope);
+        return NULL;
+    }
+    int r = receipts_open(&hub->receipts, &sender->receipts, envelope->id,
+                          outstanding_left(sender, sender->calls.made_count), &receipt);
+    if (r == WIRE_LIMIT_EXCEEDED)
+        refuse_outstanding(hub, sender, envelope);
+    else if (r < 0)
+        answer_error(hub, sender, envelope, WIRE_LIMIT_EXCEEDED, "the bus is out of memory");
+    return r == 0 ? receipt : NULL;
+}
+
+/* Keeps the value of an event, or ends it. False: it has been refused. */
+static bool keep_value(struct hub *hub, struct peer *sender, const struct envelope *envelope,
+                       const struct route *route, struct receipt *receipt)
+{
+    struct persist_ticket *ticket;
+
+    if (!persist_begin(hub, sender, envelope, &ticket))
+        return false;
+    if (!retain_event(hub, sender, envelope, route->guard != NULL)) {
+        persist_cancel(ticket);
+        return false;
+    }
+    persist_await(hub, sender, envelope, ticket, receipt);
+    return true;
+}
+
+static void dispatch_event(struct hub *hub, struct peer *sender, const struct envelope *envelope,
+                           struct fds *fds)
+{
+    struct route *route = find_route(hub, sender, envelope);
+    struct peer *receiver = NULL;
+    struct receipt *receipt = NULL;
+
+    if (!route)
+        return;
+    if (envelope_has(envelope, KEY_TO) && !(receiver = find_receiver(hub, sender, envelope)))
+        return;
+    if (envelope->id > 0 && !(receipt = open_receipt(hub, sender, envelope)))
+        return;
+    if (envelope_has(envelope, KEY_RETAIN) && !keep_value(hub, sender, envelope, route, receipt)) {
+        if (receipt)
+            receipt_close(receipt);
+        return;
+    }
+    if (!receiver)
+        deliver_event(hub, sender, route, envelope, fds, receipt);
+    else if (deliver_event_to(hub, sender, receiver, envelope, fds, receipt) < 0)
         peer_doom(sender, "out of memory for its events");
+    if (receipt) {
+        receipt_release(receipt);
+        answer_receipts(hub);
+    }
 }
 
 /* --------------------------------------------------------------- calls */
-
-/* By its id the error would be taken for the answer to the call before. */
-static void complain_of_id(struct hub *hub, struct peer *caller, const struct envelope *envelope)
-{
-    answer_complaint(hub, caller, envelope, NULL, WIRE_INVALID_MESSAGE,
-                     "id: a call of yours with the id %" PRIu64 " is outstanding already",
-                     envelope->id);
-}
-
-static void refuse_call(struct hub *hub, struct peer *caller, const struct envelope *envelope)
-{
-    bool own = caller->calls.made_count >= caller->limits->calls;
-    uint64_t max = caller->limits->calls;
-    const char *limit = own ? "calls" : quota_limit(caller->user, QUOTA_CALLS, &max);
-
-    answer_error(hub, caller, envelope, WIRE_LIMIT_EXCEEDED,
-                 "%" PRIu64 " calls of %s are outstanding already (%s)", max,
-                 own ? "yours" : "your user", limit);
-    hub_log_limit(hub, caller, limit, max);
-}
 
 /* Remembers who is to answer; an error has been sent if that cannot be. */
 static bool track_call(struct hub *hub, struct peer *caller, struct peer *callee,
@@ -124,12 +192,18 @@ static bool track_call(struct hub *hub, struct peer *caller, struct peer *callee
             envelope_has(envelope, KEY_TIMEOUT) ? envelope->timeout : caller->limits->call_timeout,
         .more = envelope->more,
     };
-    int r = calls_add(&hub->calls, &caller->calls, &callee->calls, &terms, caller->limits->calls);
+
+    if (has_receipt(hub, caller, envelope->id)) {
+        complain_of_id(hub, caller, envelope);
+        return false;
+    }
+    int r = calls_add(&hub->calls, &caller->calls, &callee->calls, &terms,
+                      outstanding_left(caller, caller->receipts.count));
 
     if (r == WIRE_INVALID_MESSAGE)
         complain_of_id(hub, caller, envelope);
     else if (r == WIRE_LIMIT_EXCEEDED)
-        refuse_call(hub, caller, envelope);
+        refuse_outstanding(hub, caller, envelope);
     else if (r < 0)
         answer_error(hub, caller, envelope, WIRE_LIMIT_EXCEEDED, "the bus is out of memory");
     return r == 0;
@@ -139,17 +213,17 @@ static void dispatch_call(struct hub *hub, struct peer *caller, const struct env
                           struct fds *fds)
 {
     bool to_bus = span_equal(envelope->to, SPAN("bus"));
-    struct peer *callee = to_bus ? NULL : hub_find_peer(hub, envelope->to);
     struct policy_verdict verdict;
+    struct peer *callee;
 
-    if (!access_call(caller, callee, envelope->to, envelope->method, &verdict)) {
+    if (!sharing_choose(hub, caller, envelope, &callee, &verdict)) {
         deliver_nowhere(hub, caller, envelope, fds, false);
         answer_denied(hub, caller, envelope, POLICY_CALL, envelope->to, &verdict);
         return;
     }
     if (to_bus) {
         deliver_nowhere(hub, caller, envelope, fds, true);
-        if (!envelope->no_reply && calls_find(&hub->calls, &caller->calls, envelope->id)) {
+        if (!envelope->no_reply && is_outstanding(hub, caller, envelope->id)) {
             complain_of_id(hub, caller, envelope);
             return;
         }
@@ -255,9 +329,13 @@ void dispatch_deadlines(struct hub *hub, uint64_t now)
 {
     struct deadline *deadline;
 
-    while ((deadline = deadlines_pop(&hub->deadlines, now))) {
+    hub->shared.effort = 0;
+    while (hub->shared.effort < CONNECTION_EFFORT &&
+           (deadline = deadlines_pop(&hub->deadlines, now))) {
         if (deadline->kind == DEADLINE_CALL)
             expire_call(hub, CONTAINER_OF(deadline, struct call, deadline));
+        else if (deadline->kind == DEADLINE_RETAINED)
+            retain_expire(hub, deadline);
         else
             patience_expire(hub, deadline);
     }
@@ -399,23 +477,31 @@ void dispatch_line(struct peer *peer, enum lines_result result, const struct lin
     fds_unref(fds);
 }
 
+/* So many steps of CONNECTION_EFFORT count as one trace more. */
+#define TRACE_EFFORT 32
+
 /* Removes one trace of a peer that leaves; false when there is none left. */
 static bool remove_trace(struct hub *hub, struct peer *peer)
 {
     struct name_change change;
     struct list *node;
 
+    if (deliver_again(hub, peer, false))
+        return true;
     if ((node = list_first(&peer->subscriber.subscriptions))) {
         struct subscription *subscription = LIST_ENTRY(node, struct subscription, by_subscriber);
-        topics_unsubscribe(&hub->topics, &peer->subscriber, subscription->id);
+        audience_leave(hub, subscription);
         return true;
     }
+    if (retain_leave(hub, peer))
+        return true;
     if ((node = list_first(&peer->calls.made))) {
         abandon_call(hub, LIST_ENTRY(node, struct call, by_caller), "disconnected");
         return true;
     }
     if (names_leave(&hub->names, &peer->names, &change)) {
         announce_name_change(hub, &change);
+        audience_name_changed(hub, &change);
         return true;
     }
     if ((node = list_first(&peer->calls.received))) {
@@ -426,17 +512,27 @@ static bool remove_trace(struct hub *hub, struct peer *peer)
         answer_call_error(hub, caller, id, WIRE_NO_REPLY, NULL);
         return true;
     }
-    return backlog_wake(&peer->backlog, UINT64_MAX, 1) > 0;
+    if (receipts_leave(&peer->receipts))
+        return true;
+    if (backlog_wake(&peer->backlog, UINT64_MAX, 1) == 0)
+        return false;
+    answer_receipts(hub);
+    return true;
 }
 
 bool dispatch_goodbye(struct hub *hub, struct peer *peer, unsigned *traces)
 {
+    bool more;
+
     monitors_leave(&peer->watcher);
     do {
         if (*traces == 0)
             return false;
-        --*traces;
-    } while (remove_trace(hub, peer));
+        hub->shared.effort = 0;
+        more = remove_trace(hub, peer);
+        /* One that many have to be told of counts as several. */
+        *traces -= MIN(*traces, 1 + hub->shared.effort / TRACE_EFFORT);
+    } while (more);
     if (peer->welcome)
         announce_peer_change(hub, peer, true);
     return true;

@@ -51,19 +51,16 @@ static struct peer *find_peer(struct driver_call *call)
     return peer;
 }
 
-/* The connection's pidfd as a set of fds; NULL if the kernel has none to give. */
-static struct fds *peer_pidfd(struct hub *hub, const struct peer *peer)
+/* The connection's pidfd as a set of fds; NULL if the kernel has none to give. Closing one
+ * takes no time, and so needs no lane. */
+static struct fds *peer_pidfd(const struct peer *peer)
 {
     int fd = credentials_pidfd(peer->connection.fd);
     if (fd < 0)
         return NULL;
     struct fds *fds = fds_new(&fd, 1);
-    if (!fds) {
+    if (!fds)
         close(fd);
-        return NULL;
-    }
-    fds->release = closer_release;
-    fds->userdata = &hub->shared.closer;
     return fds;
 }
 
@@ -86,7 +83,7 @@ void driver_get_credentials(struct driver_call *call)
         driver_fail(call, WIRE_LIMIT_EXCEEDED, "the bus is out of memory");
         return;
     }
-    struct fds *pidfd = peer_pidfd(call->hub, peer);
+    struct fds *pidfd = peer_pidfd(peer);
     driver_reply(call, text_span(&text), pidfd);
     fds_unref(pidfd);
 }
@@ -96,10 +93,16 @@ static void write_counters(struct text *text, const struct peer_counters *counte
 {
     text_printf(text,
                 "\"messages\":{\"received\":%" PRIu64 ",\"delivered\":%" PRIu64
-                ",\"dropped\":%" PRIu64 ",\"invalid\":%" PRIu64 "},\"bytes\":{\"received\":%" PRIu64
-                ",\"sent\":%" PRIu64 ",\"queued\":%" PRIu64 "}",
-                counters->received, counters->delivered, counters->dropped, counters->invalid,
-                counters->bytes_received, bytes_sent, bytes_queued);
+                ",\"conflated\":%" PRIu64 ",\"dropped\":%" PRIu64 ",\"invalid\":%" PRIu64
+                "},\"bytes\":{\"received\":%" PRIu64 ",\"sent\":%" PRIu64 ",\"queued\":%" PRIu64
+                "}",
+                counters->received, counters->delivered, counters->conflated, counters->dropped,
+                counters->invalid, counters->bytes_received, bytes_sent, bytes_queued);
+}
+
+static void write_retained(struct text *text, size_t topics, uint64_t bytes)
+{
+    text_printf(text, "\"retained\":{\"topics\":%zu,\"bytes\":%" PRIu64 "},", topics, bytes);
 }
 
 static void write_names(struct text *text, const struct peer *peer, const struct peer *asker)
@@ -109,8 +112,7 @@ static void write_names(struct text *text, const struct peer *peer, const struct
     text_append_string(text, "\"names\":[");
     LIST_FOREACH (node, &peer->names.claims) {
         struct name_claim *claim = LIST_ENTRY(node, struct name_claim, by_owner);
-        if (name_get_owner(claim->name) != &peer->names ||
-            (peer != asker && !access_sees_name(asker, name_span(claim->name))))
+        if (!claim->owns || (peer != asker && !access_sees_name(asker, name_span(claim->name))))
             continue;
         text_printf(text, "%s\"%.*s\"", separator, SPAN_ARGS(name_span(claim->name)));
         separator = ",";
@@ -129,6 +131,10 @@ static void write_subscriptions(struct text *text, const struct peer *peer)
                     subscription->id, SPAN_ARGS(subscription->pattern));
         if (subscription->sender.size > 0)
             text_printf(text, ",\"sender\":\"%.*s\"", SPAN_ARGS(subscription->sender));
+        if (subscription->group)
+            text_printf(text, ",\"group\":\"%.*s\"", SPAN_ARGS(group_name(subscription->group)));
+        if (subscription->overflow != OVERFLOW_DROP)
+            text_printf(text, ",\"overflow\":\"%s\"", overflow_name(subscription->overflow));
         text_append_string(text, "}");
         separator = ",";
     }
@@ -148,8 +154,9 @@ static void write_peer_stats(struct text *text, const struct peer *peer, const s
         text_append_string(text, ",");
         write_subscriptions(text, peer);
     }
-    text_printf(text, ",\"calls\":{\"made\":%zu,\"received\":%zu},", peer->calls.made_count,
-                peer->calls.received_count);
+    text_printf(text, ",\"calls\":{\"made\":%zu,\"received\":%zu},\"receipts\":%zu,",
+                peer->calls.made_count, peer->calls.received_count, peer->receipts.count);
+    write_retained(text, peer->values.count, peer->values.bytes);
     write_counters(text, &peer->counters, peer->connection.bytes_sent, peer->connection.outq.bytes);
     text_printf(text, ",\"monitor\":%s}", peer->watcher.count > 0 ? "true" : "false");
 }
@@ -168,11 +175,17 @@ static void write_hub_stats(struct text *text, const struct hub *hub)
         sent += peer->connection.bytes_sent;
         queued += peer->connection.outq.bytes;
     }
+    text_printf(
+        text,
+        "{\"id\":\"%s\",\"version\":\"%s\",\"uptime\":%.3f,\"connections\":%zu,"
+        "\"names\":%zu,\"subscriptions\":%zu,\"calls\":%zu,\"receipts\":%zu,\"monitors\":%zu,",
+        hub->id, BUSD_VERSION, clock_seconds(CLOCK_REALTIME) - hub->started, connections,
+        hub->names.table.count, hub->topics.count, hub->calls.table.count,
+        hub->receipts.table.count, monitors);
     text_printf(text,
-                "{\"id\":\"%s\",\"version\":\"%s\",\"uptime\":%.3f,\"connections\":%zu,"
-                "\"names\":%zu,\"subscriptions\":%zu,\"calls\":%zu,\"monitors\":%zu,",
-                hub->id, BUSD_VERSION, clock_seconds(CLOCK_REALTIME) - hub->started, connections,
-                hub->names.table.count, hub->topics.count, hub->calls.table.count, monitors);
+                "\"groups\":{\"count\":%zu,\"handed_over\":%" PRIu64 ",\"dropped\":%" PRIu64 "},",
+                hub->topics.groups.table.count, hub->handovers.given, hub->handovers.dropped);
+    write_retained(text, hub->retained.topics.table.count, hub->retained.bytes);
     write_counters(text, &hub->counters, sent, queued);
     text_append_string(text, "}");
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <inttypes.h>
 
+#include "busd/audience.h"
 #include "busd/driver.h"
 #include "libbus/base/macros.h"
 #include "libbus/wire/grammar.h"
@@ -23,12 +24,24 @@ static bool check_well_known(struct driver_call *call)
     return true;
 }
 
+static void refuse_taken(struct driver_call *call)
+{
+    struct span asked = call->args.name;
+    const struct name *name = names_find(&call->hub->names, asked);
+    struct peer *owner = access_find_peer(call->hub, call->caller, asked);
+    const char *how =
+        !name || !name_is_shared(name) ? "" : ", who shares it: ask for it with shared:true, too";
+
+    driver_fail(call, WIRE_NAME_TAKEN, "'%.*s' is owned by %.*s%s", SPAN_ARGS(asked),
+                SPAN_ARGS(owner ? peer_name(owner) : SPAN("somebody else")), how);
+}
+
 void driver_request_name(struct driver_call *call)
 {
     struct hub *hub = call->hub;
     struct span name = call->args.name;
     struct name_request request = {call->args.queue, call->args.replace,
-                                   call->args.allow_replacement};
+                                   call->args.allow_replacement, call->args.shared};
     struct policy_verdict verdict;
     struct name_change change;
     enum name_state state;
@@ -42,9 +55,7 @@ void driver_request_name(struct driver_call *call)
     int r = names_request(&hub->names, &call->caller->names, name, request,
                           call->caller->limits->names, &state, &change);
     if (r == WIRE_NAME_TAKEN) {
-        struct peer *owner = access_find_peer(hub, call->caller, name);
-        driver_fail(call, WIRE_NAME_TAKEN, "'%.*s' is owned by %.*s", SPAN_ARGS(name),
-                    SPAN_ARGS(owner ? peer_name(owner) : SPAN("somebody else")));
+        refuse_taken(call);
     } else if (r == WIRE_LIMIT_EXCEEDED) {
         driver_fail_limit(call, call->caller->names.count, "names", call->caller->limits->names,
                           QUOTA_NAMES);
@@ -54,9 +65,11 @@ void driver_request_name(struct driver_call *call)
         /* The event comes before anything that the new owner sends or gets under
          * the name, so before its reply too. */
         announce_name_change(hub, &change);
+        audience_name_changed(hub, &change);
         driver_reply(call,
-                     state == NAME_OWNED ? SPAN("{\"state\":\"owner\"}")
-                                         : SPAN("{\"state\":\"queued\"}"),
+                     state == NAME_OWNED    ? SPAN("{\"state\":\"owner\"}")
+                     : state == NAME_SHARED ? SPAN("{\"state\":\"shared\"}")
+                                            : SPAN("{\"state\":\"queued\"}"),
                      NULL);
     }
 }
@@ -72,31 +85,30 @@ void driver_release_name(struct driver_call *call)
         return;
     }
     announce_name_change(hub, &change);
+    audience_name_changed(hub, &change);
     driver_reply(call, SPAN("{}"), NULL);
 }
 
 static void write_queue(struct text *text, const struct name *name)
 {
     const char *separator = "";
-    bool owner = true;
 
     text_append_string(text, ",\"queue\":[");
     LIST_FOREACH (node, &name->queue) {
         struct name_claim *claim = LIST_ENTRY(node, struct name_claim, by_name);
-        if (!owner) {
-            text_printf(text, "%s\"%.*s\"", separator,
-                        SPAN_ARGS(peer_name(peer_of_owner(claim->owner))));
-            separator = ",";
-        }
-        owner = false;
+        text_printf(text, "%s\"%.*s\"", separator,
+                    SPAN_ARGS(peer_name(peer_of_owner(claim->owner))));
+        separator = ",";
     }
     text_append_string(text, "]");
 }
 
 static void write_name(struct text *text, const struct name *name)
 {
-    text_printf(text, "{\"name\":\"%.*s\",\"owner\":\"%.*s\"", SPAN_ARGS(name_span(name)),
-                SPAN_ARGS(peer_name(peer_of_owner(name_get_owner(name)))));
+    text_printf(text, "{\"name\":\"%.*s\",", SPAN_ARGS(name_span(name)));
+    announce_name_owners(text, name);
+    if (name_is_shared(name))
+        text_append_string(text, ",\"shared\":true");
     write_queue(text, name);
     text_append_string(text, "}");
 }

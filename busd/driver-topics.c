@@ -1,85 +1,27 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <inttypes.h>
 
 #include "busd/driver.h"
+#include "busd/snapshot.h"
 #include "libbus/base/macros.h"
 #include "libbus/wire/grammar.h"
 
-#define NAME_TOPIC "bus.name."
-#define PEER_TOPIC "bus.peer."
+/* What a reply has besides its body, at most. */
+#define REPLY_BYTES 96
 
-/* One pass over the broker's own topics that have a value and match the pattern;
- * at first they are only counted. The same pass made twice in a row
- * meets the same values, because nothing happens in between. */
-struct snapshot {
-    struct hub *hub;
-    struct span pattern;
-    struct peer *subscriber;
-    bool count_only;
-    size_t count;
-    bool failed; /* there was no memory for a value */
-};
-
-static void visit_value(struct snapshot *snapshot, const struct text *topic,
-                        const struct text *body)
+/* What the pattern stands for is judged topic by topic, as events pass; but who may
+ * have none of it is told at once. */
+static bool may_subscribe(struct driver_call *call)
 {
+    struct span pattern = call->args.topic;
     struct policy_verdict verdict;
 
-    if (topic->failed || body->failed) {
-        snapshot->failed = true;
-        return;
-    }
-    if (!grammar_matches(snapshot->pattern, text_span(topic)) ||
-        !access_subscribe(snapshot->subscriber, text_span(topic), &verdict))
-        return;
-    snapshot->count++;
-    if (!snapshot->count_only)
-        announce_to(snapshot->hub, snapshot->subscriber, text_span(topic), text_span(body), true);
-}
-
-static void visit_name(struct snapshot *snapshot, const struct name *name)
-{
-    CLEANUP(text_deinit) struct text topic = TEXT_INIT;
-    CLEANUP(text_deinit) struct text body = TEXT_INIT;
-
-    text_append_string(&topic, NAME_TOPIC);
-    text_append_span(&topic, name_span(name));
-    announce_name_body(&body, peer_name(peer_of_owner(name_get_owner(name))), (struct span){0});
-    visit_value(snapshot, &topic, &body);
-}
-
-static void visit_peer(struct snapshot *snapshot, const struct peer *peer)
-{
-    CLEANUP(text_deinit) struct text topic = TEXT_INIT;
-    CLEANUP(text_deinit) struct text body = TEXT_INIT;
-
-    text_printf(&topic, PEER_TOPIC "%" PRIu64, peer->id);
-    announce_peer_body(&body, peer);
-    visit_value(snapshot, &topic, &body);
-}
-
-/* An exact topic is looked up; only a pattern is compared with all there are. */
-static void take_snapshot(struct snapshot *snapshot)
-{
-    struct hub *hub = snapshot->hub;
-    struct span pattern = snapshot->pattern;
-
-    if (span_starts_with(pattern, SPAN(NAME_TOPIC)) && !grammar_has_wildcard(pattern)) {
-        size_t skip = sizeof(NAME_TOPIC) - 1;
-        struct name *name =
-            names_find(&hub->names, (struct span){pattern.data + skip, pattern.size - skip});
-        if (name)
-            visit_name(snapshot, name);
-        return;
-    }
-    for (struct hash_node *node = hash_walk(&hub->names.table, NULL); node;
-         node = hash_walk(&hub->names.table, node))
-        visit_name(snapshot, CONTAINER_OF(node, struct name, node));
-    LIST_FOREACH (node, &hub->peers.all) {
-        struct peer *peer = LIST_ENTRY(node, struct peer, link);
-        if (peer->welcome)
-            visit_peer(snapshot, peer);
-    }
+    if (access_subscribe(call->caller, pattern, &verdict) ||
+        (grammar_has_wildcard(pattern) && policy_ever(call->caller->view, POLICY_SUBSCRIBE)))
+        return true;
+    driver_deny(call, POLICY_SUBSCRIBE, pattern, &verdict);
+    return false;
 }
 
 /* Which of the limits it is that the caller has reached. */
@@ -101,66 +43,157 @@ static void fail_subscribe(struct driver_call *call)
     hub_log_limit(call->hub, call->caller, limit, wildcards);
 }
 
-void driver_subscribe(struct driver_call *call)
+/* Makes the subscription, or says why there cannot be one. */
+static bool join(struct driver_call *call, struct subscription **ret_subscription)
+{
+    const struct topics_request request = {call->args.topic, call->args.sender, call->args.group,
+                                           call->args.overflow};
+
+    int r = audience_join(call->hub, call->caller, &request, ret_subscription);
+    if (r == WIRE_LIMIT_EXCEEDED)
+        fail_subscribe(call);
+    else if (r < 0)
+        driver_fail(call, WIRE_LIMIT_EXCEEDED, "the bus is out of memory");
+    return r == 0;
+}
+
+static void write_reply(struct text *text, const struct subscription *subscription, size_t retained)
+{
+    text_append_string(text, "{");
+    if (subscription)
+        text_printf(text, "\"subscription\":%" PRIu64 ",", subscription->id);
+    text_printf(text, "\"retained\":%zu}", retained);
+}
+
+/* What is said first: 0; or an error that keeps all of it from happening has been sent. */
+static int reply_and_send(struct driver_call *call, const struct subscription *subscription,
+                          struct snapshot *snapshot)
 {
     CLEANUP(text_deinit) struct text text = TEXT_INIT;
-    struct hub *hub = call->hub;
-    struct span sender = call->args.sender;
-    struct subscription *subscription;
-    struct policy_verdict verdict;
 
-    /* What the pattern stands for is judged topic by topic, as events pass; but who
-     * may have none of it is told at once. */
-    if (!access_subscribe(call->caller, call->args.topic, &verdict) &&
-        !(grammar_has_wildcard(call->args.topic) &&
-          policy_ever(call->caller->view, POLICY_SUBSCRIBE))) {
-        driver_deny(call, POLICY_SUBSCRIBE, call->args.topic, &verdict);
-        return;
-    }
-    int r = topics_subscribe(&hub->topics, &call->caller->subscriber, call->args.topic, sender,
-                             call->caller->limits->subscriptions, &subscription);
-    if (r == WIRE_LIMIT_EXCEEDED) {
-        fail_subscribe(call);
-        return;
-    }
-    if (r < 0) {
+    write_reply(&text, subscription, snapshot->count);
+    if (text.failed || snapshot->failed) {
         driver_fail(call, WIRE_LIMIT_EXCEEDED, "the bus is out of memory");
-        return;
+        return -ENOMEM;
     }
-
-    /* The reply, then the values there are, then whatever happens from now on: all
-     * in one turn, so that there is neither a gap nor a double. */
-    struct snapshot snapshot = {hub, call->args.topic, call->caller, true, 0, false};
-    bool has_values = grammar_is_reserved(call->args.topic) &&
-                      (sender.size == 0 || span_equal(sender, SPAN("bus")));
-    if (has_values)
-        take_snapshot(&snapshot);
-    text_printf(&text, "{\"subscription\":%" PRIu64 ",\"retained\":%zu}", subscription->id,
-                snapshot.count);
-    if (text.failed || snapshot.failed) {
-        topics_unsubscribe(&hub->topics, &call->caller->subscriber, subscription->id);
-        driver_fail(call, WIRE_LIMIT_EXCEEDED, "the bus is out of memory");
-        return;
+    if (snapshot->count > 0 &&
+        !deliver_fits(call->hub, call->caller, REPLY_BYTES + text.size + snapshot->bytes)) {
+        driver_fail(call, WIRE_LIMIT_EXCEEDED,
+                    "the %zu last values have %" PRIu64 " bytes, which do not fit into what may "
+                    "wait for you, twice %" PRIu64 " (queue_bytes), besides the %zu bytes that do "
+                    "already",
+                    snapshot->count, snapshot->bytes, call->caller->limits->queue_bytes,
+                    call->caller->connection.outq.bytes);
+        return WIRE_LIMIT_EXCEEDED;
     }
     driver_reply(call, text_span(&text), NULL);
-    if (!has_values)
+    if (snapshot->count > 0)
+        snapshot_send(snapshot);
+    return 0;
+}
+
+/* NULL, or why there cannot be such a subscription as a member of a group: a group has one
+ * queue, so to say, from which each event is taken once. */
+static const char *check_group(const struct driver_call *call)
+{
+    const struct args *args = &call->args;
+
+    if (args->group.size == 0)
+        return NULL;
+    if (grammar_is_reserved(args->topic))
+        return "the bus's own events are not shared out";
+    if (args->retained == ARGS_RETAINED_ONLY)
+        return "a group gets no last values";
+    if (args->overflow != OVERFLOW_DROP)
+        return "what its members leave unread goes to others: there is no 'overflow'";
+    return NULL;
+}
+
+/* The reply, then the values there are, then whatever happens from now on: all in one
+ * turn, so that there is neither a gap nor a double. */
+void driver_subscribe(struct driver_call *call)
+{
+    enum args_retained retained = call->args.retained;
+    const char *wrong = check_group(call);
+    struct subscription *subscription = NULL;
+    struct snapshot snapshot;
+
+    if (wrong) {
+        driver_fail(call, WIRE_INVALID_ARGUMENTS, "Subscribe: argument 'group': %s", wrong);
         return;
-    snapshot.count_only = false;
-    take_snapshot(&snapshot);
-    /* Their number has been told. */
-    if (snapshot.failed)
-        peer_doom(call->caller, "out of memory for its notices");
+    }
+    wrong = audience_check(call->args.topic);
+    if (wrong) {
+        driver_fail(call, WIRE_INVALID_ARGUMENTS, "Subscribe: argument 'topic': %s", wrong);
+        return;
+    }
+    if (!may_subscribe(call) || (retained != ARGS_RETAINED_ONLY && !join(call, &subscription)))
+        return;
+    snapshot_init(&snapshot, call->hub, call->caller, call->args.topic, call->args.sender);
+    if (retained != ARGS_RETAINED_NO && call->args.group.size == 0)
+        snapshot_take(&snapshot);
+    if (reply_and_send(call, subscription, &snapshot) == 0)
+        return;
+    snapshot_drop(&snapshot);
+    if (subscription)
+        audience_leave(call->hub, subscription);
 }
 
 void driver_unsubscribe(struct driver_call *call)
 {
-    if (topics_unsubscribe(&call->hub->topics, &call->caller->subscriber,
-                           call->args.subscription) != 0) {
+    struct subscription *subscription =
+        topics_find(&call->hub->topics, &call->caller->subscriber, call->args.subscription);
+
+    if (!subscription) {
         driver_fail(call, WIRE_NO_SUCH_SUBSCRIPTION, "you have no subscription %" PRIu64,
                     call->args.subscription);
         return;
     }
+    audience_leave(call->hub, subscription);
     driver_reply(call, SPAN("{}"), NULL);
+}
+
+static void write_value(struct text *text, const struct retained_value *value)
+{
+    text_printf(text, "{\"topic\":\"%.*s\",\"sender\":\"%.*s\",\"level\":\"%s\",\"size\":%" PRIu32,
+                SPAN_ARGS(retained_topic(value)), SPAN_ARGS(retained_sender(value)),
+                retained_level_name(value->level), value->size);
+    if (value->expires > 0)
+        text_printf(text, ",\"expires\":%" PRIu64 ".%03u", value->expires / 1000,
+                    (unsigned)(value->expires % 1000));
+    text_append_string(text, "}");
+}
+
+void driver_retained(struct driver_call *call)
+{
+    CLEANUP(text_deinit) struct text text = TEXT_INIT;
+    uint64_t max = call->caller->limits->message_bytes;
+    struct retained_value *value;
+    struct topicset_walk walk;
+    const char *separator = "";
+
+    if (!may_subscribe(call))
+        return;
+    text_append_string(&text, "{\"topics\":[");
+    topicset_walk_init(&walk, &call->hub->retained.topics, call->args.topic);
+    while (text.size <= max && (value = retained_walk_next(&walk))) {
+        if (!retain_is_seen(call->hub, call->caller, value))
+            continue;
+        text_append_string(&text, separator);
+        write_value(&text, value);
+        separator = ",";
+    }
+    call->hub->shared.effort += walk.effort;
+    text_append_string(&text, "]}");
+    if (text.failed)
+        driver_fail(call, WIRE_LIMIT_EXCEEDED, "the bus is out of memory");
+    else if (text.size > max)
+        driver_fail(call, WIRE_LIMIT_EXCEEDED,
+                    "the list has more than %" PRIu64 " bytes (message_bytes): ask with a pattern "
+                    "that matches fewer topics",
+                    max);
+    else
+        driver_reply(call, text_span(&text), NULL);
 }
 
 void driver_monitor(struct driver_call *call)

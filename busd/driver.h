@@ -66,6 +66,7 @@ void driver_list_names(struct driver_call *call);
 void driver_get_name(struct driver_call *call);
 void driver_subscribe(struct driver_call *call);
 void driver_unsubscribe(struct driver_call *call);
+void driver_retained(struct driver_call *call);
 void driver_monitor(struct driver_call *call);
 void driver_ping(struct driver_call *call);
 void driver_get_id(struct driver_call *call);

@@ -15,6 +15,7 @@
 
 #include "libbus/base/macros.h"
 #include "libbus/wire/address.h"
+#include "libbus/wire/sockio.h"
 
 #define BACKLOG 1024
 
@@ -288,6 +289,14 @@ static int adopt(struct attempt *attempt, int fd)
     return 0;
 }
 
+/* Nobody sends us file descriptors before it is known who it is. */
+static int keep_fds_out(const struct attempt *attempt)
+{
+    int r = sockio_let_fds_in(attempt->endpoint.fd, false);
+
+    return r < 0 && r != -ENOPROTOOPT ? fail(attempt, r, strerror(-r)) : 0;
+}
+
 /* -------------------------------------------------------------- lifetime */
 
 static int open_attempt(struct attempt *attempt)
@@ -298,12 +307,16 @@ static int open_attempt(struct attempt *attempt)
         return fail(attempt, r, "the path is longer than the 107 bytes a socket can have");
     if (r < 0)
         return fail(attempt, r, "an address is unix:/path, a path, unix:@abstract or fd:N");
-    if (attempt->address.fd >= 0)
-        return adopt(attempt, attempt->address.fd);
+    if (attempt->address.fd >= 0) {
+        r = adopt(attempt, attempt->address.fd);
+        return r == 0 ? keep_fds_out(attempt) : r;
+    }
     if (attempt->address.path)
         r = open_path(attempt);
     if (r == 0)
         r = bind_socket(attempt);
+    if (r == 0)
+        r = keep_fds_out(attempt);
     if (r == 0 && listen(attempt->endpoint.fd, BACKLOG) < 0)
         r = fail_errno(attempt);
     return r;

@@ -31,7 +31,7 @@ int hub_init(struct hub *hub, struct log *log, uv_loop_t *loop,
     int r = make_id(hub->id);
     if (r < 0)
         return r;
-    r = connection_shared_init(&hub->shared, loop, handler);
+    r = connection_shared_init(&hub->shared, loop, log, handler);
     if (r < 0)
         return r;
     list_init(&hub->reloads);
@@ -39,8 +39,13 @@ int hub_init(struct hub *hub, struct log *log, uv_loop_t *loop,
     peers_init(&hub->peers);
     names_init(&hub->names);
     topics_init(&hub->topics);
+    shares_init(&hub->shares, &hub->topics.groups);
     deadlines_init(&hub->deadlines, hub_now(hub));
     calls_init(&hub->calls, &hub->deadlines);
+    receipts_init(&hub->receipts);
+    latest_init(&hub->latest);
+    retained_init(&hub->retained, &hub->deadlines);
+    presence_init(&hub->presence);
     monitors_init(&hub->monitors);
     chunk_arena_init(&hub->arena);
     return 0;
@@ -50,13 +55,18 @@ void hub_deinit(struct hub *hub)
 {
     LIST_FOREACH_SAFE (node, &hub->reloads)
         free(LIST_ENTRY(node, struct hub_reload, link));
+    presence_deinit(&hub->presence);
+    retained_deinit(&hub->retained);
+    latest_deinit(&hub->latest);
+    receipts_deinit(&hub->receipts);
     calls_deinit(&hub->calls);
+    shares_deinit(&hub->shares);
     topics_deinit(&hub->topics);
     names_deinit(&hub->names);
     peers_deinit(&hub->peers);
+    connection_shared_deinit(&hub->shared);
     quotas_deinit(&hub->quotas);
     chunk_arena_deinit(&hub->arena);
-    connection_shared_deinit(&hub->shared);
     text_deinit(&hub->text);
 }
 
@@ -72,8 +82,43 @@ struct peer *hub_find_peer(struct hub *hub, struct span name)
     if (id > 0)
         return peers_find(&hub->peers, id);
     struct name *owned = names_find(&hub->names, name);
-    struct peer *peer = owned ? peer_of_owner(name_get_owner(owned)) : NULL;
-    return peer && !peer->doomed ? peer : NULL;
+    if (!owned)
+        return NULL;
+    LIST_FOREACH (node, &owned->owners) {
+        struct peer *peer = peer_of_owner(LIST_ENTRY(node, struct name_claim, by_name)->owner);
+        if (!peer->doomed)
+            return peer;
+    }
+    return NULL;
+}
+
+bool hub_is_named(const struct hub *hub, const struct peer *peer, struct span name)
+{
+    uint64_t id = grammar_unique_name(name);
+
+    if (!peer || span_equal(name, SPAN("bus")))
+        return !peer && span_equal(name, SPAN("bus"));
+    if (id > 0)
+        return peer->id == id;
+    struct name *owned = names_find(&hub->names, name);
+    return owned && names_owns(&hub->names, owned, &peer->names);
+}
+
+uint64_t hub_sender_bits(struct hub *hub, struct peer *peer)
+{
+    const struct topics *topics = &hub->topics;
+
+    if (!peer)
+        return UINT64_C(1) << topics_sender_bit(topics, SPAN("bus"));
+    if (peer->name_bits == 0 || peer->name_bits_generation != hub->names.generation) {
+        peer->name_bits = UINT64_C(1) << topics_sender_bit(topics, peer_name(peer));
+        LIST_FOREACH (node, &peer->names.claims) {
+            const struct name *name = LIST_ENTRY(node, struct name_claim, by_owner)->name;
+            peer->name_bits |= UINT64_C(1) << topics_sender_bit(topics, name_span(name));
+        }
+        peer->name_bits_generation = hub->names.generation;
+    }
+    return peer->name_bits;
 }
 
 struct text *hub_text(struct hub *hub)
@@ -123,6 +168,16 @@ struct peer *peer_of_subscriber(struct subscriber *subscriber)
 struct peer *peer_of_party(struct call_party *party)
 {
     return CONTAINER_OF(party, struct peer, calls);
+}
+
+struct peer *peer_of_publisher(struct receipt_party *party)
+{
+    return CONTAINER_OF(party, struct peer, receipts);
+}
+
+struct peer *peer_of_holder(struct retained_holder *holder)
+{
+    return holder ? CONTAINER_OF(holder, struct peer, values) : NULL;
 }
 
 struct peer *peer_of_watcher(struct watcher *watcher)

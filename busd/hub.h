@@ -17,6 +17,10 @@
 #include "busd/monitor.h"
 #include "busd/names.h"
 #include "busd/peer.h"
+#include "busd/presence.h"
+#include "busd/receipts.h"
+#include "busd/retained.h"
+#include "busd/store.h"
 #include "busd/topics.h"
 #include "libbus/base/log.h"
 #include "libbus/base/text.h"
@@ -31,6 +35,12 @@ struct hub_reload {
     uint64_t id;
 };
 
+/* What became of the shares of members of groups that could not have them any more. */
+struct hub_handovers {
+    uint64_t given;   /* to another member */
+    uint64_t dropped; /* there was none, or none with room */
+};
+
 struct hub {
     struct log *log;
     struct limits limits;
@@ -42,8 +52,16 @@ struct hub {
     struct peers peers;
     struct names names;
     struct topics topics;
+    struct shares shares;
+    struct hub_handovers handovers;
     struct deadlines deadlines;
     struct calls calls;
+    struct receipts receipts;
+    struct latest latest;
+    struct retained retained;
+    struct retained_keeper keeper; /* busd/persist.h */
+    struct store store;
+    struct presence presence;
     struct monitors monitors;
     struct chunk_arena arena;
     struct envelope_head head; /* of the events that come in */
@@ -63,8 +81,16 @@ void hub_deinit(struct hub *hub);
 
 struct hub *hub_of(struct peer *peer);
 
-/* The peer that a unique or a well-known name stands for; NULL if there is none. */
+/* The peer that a unique or a well-known name stands for, of several the first; NULL if
+ * there is none. */
 struct peer *hub_find_peer(struct hub *hub, struct span name);
+
+/* Whether a name stands for this peer, alone or among others; NULL is the broker. */
+bool hub_is_named(const struct hub *hub, const struct peer *peer, struct span name);
+
+/* Which filters by sender can mean the peer (NULL: the broker): one that none of these bits
+ * stands for (topics_sender_bit()) does not; of the others each is to be looked at. */
+uint64_t hub_sender_bits(struct hub *hub, struct peer *peer);
 
 /* An empty text for a line of the broker's own; only one is in use at a time. */
 struct text *hub_text(struct hub *hub);
@@ -83,6 +109,8 @@ void hub_log_limit(struct hub *hub, const struct peer *peer, const char *limit, 
 struct peer *peer_of_owner(struct name_owner *owner);
 struct peer *peer_of_subscriber(struct subscriber *subscriber);
 struct peer *peer_of_party(struct call_party *party);
+struct peer *peer_of_publisher(struct receipt_party *party);
+struct peer *peer_of_holder(struct retained_holder *holder);
 struct peer *peer_of_watcher(struct watcher *watcher);
 struct peer *peer_of_connection(struct connection *connection);
 

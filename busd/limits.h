@@ -49,10 +49,19 @@
       "segments behind the first `*` in the patterns of a user")                                   \
     X(names, 64, 512, 1, 1000000, "names a connection owns or waits for")                          \
     X(names_per_user, 512, 4096, 1, 10000000, "names a user owns or waits for")                    \
-    X(calls, 1024, 16384, 1, 1000000, "outstanding calls of a connection")                         \
-    X(calls_per_user, 8192, 65536, 1, 10000000, "outstanding calls of a user")                     \
+    X(calls, 1024, 16384, 1, 1000000, "outstanding calls and receipts of a connection")            \
+    X(calls_per_user, 8192, 65536, 1, 10000000, "outstanding calls and receipts of a user")        \
     X(monitors, 16, 64, 1, 1000000, "monitor filters of a connection")                             \
     X(monitors_per_user, 64, 256, 1, 1000000, "monitor filters of a user")                         \
+    X(retained, 1024, 16384, 0, 1000000, "topics with a last value of a connection")               \
+    X(retained_per_user, 4096, 65536, 0, 10000000, "topics with a last value of a user")           \
+    X(retained_bytes, 4 * MIB, 64 * MIB, 0, UINT64_C(1) << 40,                                     \
+      "bytes of the last values of a connection, and of what it takes to find them")               \
+    X(retained_bytes_per_user, 16 * MIB, 256 * MIB, 0, UINT64_C(1) << 40, "the same of a user")    \
+    X(retained_bytes_in_all, 128 * MIB, 512 * MIB, 0, UINT64_C(1) << 40,                           \
+      "the same of all users, of which each gets a fair share")                                    \
+    X(unstored_bytes_per_user, 16 * MIB, 128 * MIB, 4 * KIB, UINT64_C(1) << 40,                    \
+      "bytes of a user's values that are not on the disk yet")                                     \
     X(call_timeout, 25000, 25000, 1, UINT64_C(1) << 40,                                            \
       "milliseconds until a call without a timeout of its own ends")                               \
     X(invalid_lines, 16, 16, 1, 1000000,                                                           \

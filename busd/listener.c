@@ -12,8 +12,6 @@
 #include "busd/fatal.h"
 #include "busd/watch.h"
 #include "libbus/base/macros.h"
-#include "libbus/wire/errors.h"
-#include "libbus/wire/sockio.h"
 
 #define ACCEPTS_A_WAKE   2
 #define PAUSE_FIRST_MS   10
@@ -55,21 +53,16 @@ static bool is_spared(int fd)
     return (rlim_t)fd >= limit.rlim_cur - MIN(limit.rlim_cur / SPARED_PART, (rlim_t)SPARED_FDS);
 }
 
-/* Lets one that waits know why it cannot be served, rather than hang. */
-static void shed(int fd)
+/* Hands it on to whoever takes clients, in the set that has been kept for it. */
+static void hand_on(struct listener *listener, int fd, bool shed)
 {
-    char line[160];
-    int size = snprintf(line, sizeof(line),
-                        "{\"sender\":\"bus\",\"type\":\"error\",\"error\":\"%s\",\"message\":"
-                        "\"the bus has no file descriptors left\"}\n",
-                        wire_error_name(WIRE_LIMIT_EXCEEDED));
-    struct iovec iov = {line, (size_t)size};
+    struct fds *socket = TAKE(listener->next);
 
-    /* One that has left already needs no reason. */
-    sockio_send(fd, &iov, 1, NULL);
-    close(fd);
+    socket->fd[0] = fd;
+    listener->accept(listener, socket, shed, listener->userdata);
 }
 
+/* Lets one that waits know why it cannot be served, rather than hang. */
 static void shed_with_reserve(struct listener *listener)
 {
     if (listener->reserve_fd < 0)
@@ -77,7 +70,7 @@ static void shed_with_reserve(struct listener *listener)
     close(TAKE_FD(listener->reserve_fd));
     int fd = accept4(listener->endpoint.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd >= 0)
-        shed(fd);
+        hand_on(listener, fd, true);
     listener->reserve_fd = open_reserve();
 }
 
@@ -97,6 +90,10 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     struct listener *listener = CONTAINER_OF(poll, struct listener, poll);
 
     for (int i = 0; i < ACCEPTS_A_WAKE; i++) {
+        if (!listener->next && !(listener->next = fds_new(&(int){-1}, 1))) {
+            pause_accepting(listener, ENOMEM);
+            return;
+        }
         int fd = accept4(listener->endpoint.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         int error = fd < 0 ? errno : 0;
         if (error == EINTR || error == ECONNABORTED)
@@ -107,7 +104,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
         if (error == EMFILE || error == ENFILE)
             shed_with_reserve(listener);
         if (fd >= 0 && is_spared(fd)) {
-            shed(fd);
+            hand_on(listener, fd, true);
             error = EMFILE;
         }
         if (error != 0) {
@@ -115,7 +112,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
             return;
         }
         listener->pause_ms = 0;
-        listener->accept(listener, fd, listener->userdata);
+        hand_on(listener, fd, false);
     }
 }
 
@@ -126,6 +123,8 @@ static void listener_free(struct listener *listener)
     endpoint_close(&listener->endpoint);
     if (listener->reserve_fd >= 0)
         close(listener->reserve_fd);
+    fds_unref(listener->next);
+    fds_unref(listener->socket);
     free(listener->address);
     free(listener->label);
     free(listener->next_label);
@@ -140,32 +139,37 @@ static void on_closed(uv_handle_t *handle)
         listener_free(listener);
 }
 
-int listener_new(uv_loop_t *loop, struct log *log, struct endpoint *endpoint, const char *address,
-                 const char *label, listener_accept accept, void *userdata,
+static int fail(struct log *log, int error)
+{
+    log_write(log, LOG_LEVEL_ERROR, "cannot serve a socket: %s", uv_strerror(error));
+    return error;
+}
+
+int listener_new(uv_loop_t *loop, struct endpoint *endpoint, const struct listener_options *options,
                  struct listener **ret_listener)
 {
     struct listener *listener = malloc(sizeof(*listener));
     if (!listener) {
-        log_write(log, LOG_LEVEL_ERROR, "cannot serve a socket: %s", strerror(ENOMEM));
         endpoint_close(endpoint);
-        return -ENOMEM;
+        return fail(options->log, -ENOMEM);
     }
     *listener = (struct listener){.endpoint = *endpoint,
                                   .reserve_fd = open_reserve(),
-                                  .log = log,
-                                  .accept = accept,
-                                  .userdata = userdata};
+                                  .lanes = options->lanes,
+                                  .log = options->log,
+                                  .accept = options->accept,
+                                  .userdata = options->userdata};
     list_init(&listener->link);
-    listener->address = strdup(address);
-    listener->label = strdup(label);
+    listener->address = strdup(options->address);
+    listener->label = strdup(options->label);
+    listener->socket = fds_new(&(int){-1}, 1);
     *endpoint = ENDPOINT_NONE;
-    int r = listener->address && listener->label ? 0 : -ENOMEM;
+    int r = listener->address && listener->label && listener->socket ? 0 : -ENOMEM;
     if (r == 0)
         r = uv_poll_init(loop, &listener->poll, listener->endpoint.fd);
     if (r < 0) {
-        log_write(log, LOG_LEVEL_ERROR, "cannot serve a socket: %s", uv_strerror(r));
         listener_free(listener);
-        return r;
+        return fail(options->log, r);
     }
     uv_timer_init(loop, &listener->pause);
     listener->poll.data = listener;
@@ -173,9 +177,8 @@ int listener_new(uv_loop_t *loop, struct log *log, struct endpoint *endpoint, co
     listener->open_handles = 2;
     r = watch_start(&listener->poll, UV_READABLE, on_readable);
     if (r < 0) {
-        log_write(log, LOG_LEVEL_ERROR, "cannot serve a socket: %s", uv_strerror(r));
         listener_close(listener);
-        return r;
+        return fail(options->log, r);
     }
     *ret_listener = listener;
     return 0;
@@ -216,5 +219,7 @@ void listener_close(struct listener *listener)
     list_remove(&listener->link);
     uv_close((uv_handle_t *)&listener->poll, on_closed);
     uv_close((uv_handle_t *)&listener->pause, on_closed);
+    listener->socket->fd[0] = TAKE_FD(listener->endpoint.fd);
     endpoint_close(&listener->endpoint);
+    lane_put(listener->lanes->stray, CLOSER_SOCKETS, TAKE(listener->socket));
 }

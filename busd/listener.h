@@ -11,17 +11,22 @@
 #ifndef BUSD_LISTENER_H
 #define BUSD_LISTENER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
 
 #include "busd/endpoint.h"
+#include "busd/lane.h"
 #include "libbus/base/list.h"
 #include "libbus/base/log.h"
+#include "libbus/wire/fdqueue.h"
 
 struct listener;
 
-/* A client has connected; takes the socket. */
-typedef void (*listener_accept)(struct listener *listener, int fd, void *userdata);
+/* A client has connected; takes the set, in which its socket is the only one. It is to
+ * be shed if no file descriptors are left for it. */
+typedef void (*listener_accept)(struct listener *listener, struct fds *socket, bool shed,
+                                void *userdata);
 
 struct listener {
     struct list link; /* for the owner, as is … */
@@ -31,19 +36,30 @@ struct listener {
     unsigned pause_ms;
     unsigned open_handles;
     int reserve_fd;
+    struct fds *next; /* for the socket of the next one: whatever is accepted can be closed */
     char *address;
     char *label;
     char *next_label; /* prepared; NULL: none */
     struct endpoint endpoint;
+    struct fds *socket; /* what its socket is closed by, with those who still wait in it */
+    struct lanes *lanes;
     struct log *log;
     listener_accept accept;
     void *userdata;
 };
 
-/* Heap object. Takes the endpoint, whatever comes of it; `address` and `label` (may be
- * empty) are copied. 0 or -errno; the log says why. */
-int listener_new(uv_loop_t *loop, struct log *log, struct endpoint *endpoint, const char *address,
-                 const char *label, listener_accept accept, void *userdata,
+struct listener_options {
+    struct lanes *lanes; /* borrowed */
+    struct log *log;     /* borrowed */
+    const char *address;
+    const char *label; /* may be empty */
+    listener_accept accept;
+    void *userdata;
+};
+
+/* Heap object. Takes the endpoint, whatever comes of it; the texts are copied. 0 or
+ * -errno; the log says why. */
+int listener_new(uv_loop_t *loop, struct endpoint *endpoint, const struct listener_options *options,
                  struct listener **ret_listener);
 
 /* Makes ready to set another label, which cannot fail then. 0 or -ENOMEM. */

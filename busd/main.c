@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <jansson.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@
 #include "busd/endpoint.h"
 #include "busd/privileges.h"
 #include "busd/sandbox.h"
+#include "busd/statedir.h"
 #include "libbus/base/log.h"
 #include "libbus/base/macros.h"
 #include "libbus/wire/address.h"
@@ -50,6 +52,9 @@ static const char usage[] =
     "  --config-folder DIR    look for it, conf.d and policy.d there, not in the installed\n"
     "                         folders; can be given several times, the first counts most\n"
     "  --check-config         only say whether the configuration is right\n"
+    "  --state DIR            keep the last values that outlive the bus there, not in\n"
+    "                         $XDG_STATE_HOME/busd or /var/lib/busd; a bus with --address\n"
+    "                         has no other such folder than this\n"
     "  --limit NAME=VALUE     set a limit, like message_bytes=65536\n"
     "  --print-address[=FD]   write the address to standard output (or FD) when ready\n"
     "  --run-as USER          give up root for this user once the sockets are there\n"
@@ -97,6 +102,7 @@ static void parse_options(struct options *options, int argc, char **argv)
         CONFIG,
         FOLDER,
         CHECK,
+        STATE,
         LIMIT,
         PRINT,
         RUN_AS,
@@ -112,6 +118,7 @@ static void parse_options(struct options *options, int argc, char **argv)
         {"config", required_argument, NULL, CONFIG},
         {"config-folder", required_argument, NULL, FOLDER},
         {"check-config", no_argument, NULL, CHECK},
+        {"state", required_argument, NULL, STATE},
         {"limit", required_argument, NULL, LIMIT},
         {"print-address", optional_argument, NULL, PRINT},
         {"run-as", required_argument, NULL, RUN_AS},
@@ -142,6 +149,11 @@ static void parse_options(struct options *options, int argc, char **argv)
             break;
         case CHECK:
             options->check_config = true;
+            break;
+        case STATE:
+            if (!*optarg)
+                usage_error("--state takes a folder, not", optarg);
+            source->state = optarg;
             break;
         case LIMIT:
             if (!config_check_limit(optarg, reason)) {
@@ -204,6 +216,23 @@ static char *default_address(bool system)
     int r = system ? asprintf(&address, "unix:%s", ADDRESS_SYSTEM)
                    : asprintf(&address, "unix:%s/%s", runtime, ADDRESS_USER_PATH);
     return r < 0 ? NULL : address;
+}
+
+/* The usual folder for what outlives the bus; NULL: nothing says where that would be. */
+static char *usual_state(bool system)
+{
+    const char *state = getenv("XDG_STATE_HOME");
+    const char *home = getenv("HOME");
+    char *folder = NULL;
+    int r = -1;
+
+    if (system)
+        return strdup("/var/lib/busd");
+    if (state && state[0] == '/')
+        r = asprintf(&folder, "%s/busd", state);
+    else if (home && home[0] == '/')
+        r = asprintf(&folder, "%s/.local/state/busd", home);
+    return r < 0 ? NULL : folder;
 }
 
 /* A folder of ours for the socket, if there is none: with umask(2) out of the way, and
@@ -275,6 +304,17 @@ static bool open_endpoints(const struct options *options, const struct config *c
     return true;
 }
 
+static bool prepare_state(const struct options *options, const struct config *config,
+                          struct log *log, struct statedir *dir)
+{
+    uid_t user = options->user.name ? options->user.uid : (uid_t)-1;
+
+    if (statedir_init(dir, config->state, !config->state_named) == 0)
+        return statedir_prepare(dir, user, options->user.gid, log) == 0;
+    log_write(log, LOG_LEVEL_ERROR, "cannot start: %s", strerror(ENOMEM));
+    return false;
+}
+
 /* With write(2) alone: stdio makes system calls of its own, which the sandbox may not
  * know. */
 static bool print_address(const struct options *options, const char *address)
@@ -322,8 +362,11 @@ static bool close_sandbox(struct broker *broker)
     return broker_start_threads(broker) == 0 && sandbox_enter(broker->log) == 0;
 }
 
-static bool serve(struct broker *broker, const struct options *options, struct endpoint *endpoints)
+static bool serve(struct broker *broker, const struct options *options, struct statedir *dir,
+                  struct endpoint *endpoints)
 {
+    if (broker_open_store(broker, dir, options->seccomp) < 0)
+        return false;
     for (size_t i = 0; i < broker->config.listener_count; i++)
         if (broker_listen(broker, &broker->config.listeners[i], &endpoints[i]) < 0)
             return false;
@@ -341,8 +384,10 @@ static bool serve(struct broker *broker, const struct options *options, struct e
  * credentials. */
 static int run(const struct options *options, struct config *config, struct log *log)
 {
+    CLEANUP(statedir_deinit) struct statedir dir = STATEDIR_NONE;
     size_t count = config->listener_count;
-    struct broker broker;
+    /* A thread that the disk does not let go may look at it to the very end. */
+    static struct broker broker;
 
     CLEANUP(cleanup_free) struct endpoint *endpoints = calloc(count + 1, sizeof(*endpoints));
     if (!endpoints)
@@ -350,7 +395,7 @@ static int run(const struct options *options, struct config *config, struct log 
     bool opened = endpoints && open_endpoints(options, config, log, endpoints);
     if (opened)
         privileges_raise_file_limit(log);
-    if (!opened || !give_up_rights(options, log)) {
+    if (!opened || !prepare_state(options, config, log, &dir) || !give_up_rights(options, log)) {
         if (opened)
             close_endpoints(endpoints, count);
         config_deinit(config);
@@ -358,7 +403,7 @@ static int run(const struct options *options, struct config *config, struct log 
     }
     bool served = false;
     if (broker_init(&broker, log, &options->source, config) == 0) {
-        served = serve(&broker, options, endpoints);
+        served = serve(&broker, options, &dir, endpoints);
         broker_deinit(&broker);
     }
     close_endpoints(endpoints, count);
@@ -374,6 +419,12 @@ int main(int argc, char **argv)
 
     umask(0077);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+#ifdef M_ARENA_MAX
+    /* One heap for all threads. That of a thread would cost memory, and the C library opens a
+     * file when it shrinks, which the sandbox does not let it. */
+    mallopt(M_ARENA_MAX, 1);
+#endif
     CLEANUP(cleanup_free) const char **addresses = calloc((size_t)argc, sizeof(*addresses));
     CLEANUP(cleanup_free) const char **limits = calloc((size_t)argc, sizeof(*limits));
     CLEANUP(cleanup_free) const char **folders = calloc((size_t)argc + 2, sizeof(*folders));
@@ -390,6 +441,9 @@ int main(int argc, char **argv)
     complete_source(&options);
     CLEANUP(cleanup_free) char *fallback = default_address(options.source.system);
     options.source.address = fallback;
+    CLEANUP(cleanup_free) char *state = usual_state(options.source.system);
+    if (options.source.address_count == 0)
+        options.source.usual_state = state;
 
     if (!config_load(&config, &options.source, reason)) {
         fprintf(stderr, "busd: %s\n", reason);

@@ -34,11 +34,42 @@ struct name *names_find(const struct names *names, struct span text)
     return NULL;
 }
 
+static struct name_claim *first_of(const struct list *claims)
+{
+    struct list *first = list_first(claims);
+
+    return first ? LIST_ENTRY(first, struct name_claim, by_name) : NULL;
+}
+
 struct name_owner *name_get_owner(const struct name *name)
 {
-    struct list *first = list_first(&name->queue);
+    struct name_claim *first = first_of(&name->owners);
 
-    return first ? LIST_ENTRY(first, struct name_claim, by_name)->owner : NULL;
+    return first ? first->owner : NULL;
+}
+
+bool name_is_shared(const struct name *name)
+{
+    struct name_claim *first = first_of(&name->owners);
+
+    return first && first->shared;
+}
+
+/* Who comes after this owner, going round. */
+static struct name_claim *next_owner(const struct name *name, const struct name_claim *claim)
+{
+    struct list *next = claim->by_name.next;
+
+    return next == &name->owners ? first_of(&name->owners)
+                                 : LIST_ENTRY(next, struct name_claim, by_name);
+}
+
+struct name_owner *name_take_turn(struct name *name)
+{
+    struct name_claim *claim = name->turn;
+
+    name->turn = next_owner(name, claim);
+    return claim->owner;
 }
 
 static struct name *name_new(struct names *names, struct span text)
@@ -49,6 +80,7 @@ static struct name *name_new(struct names *names, struct span text)
         return NULL;
     *name = (struct name){.size = text.size};
     memcpy(name->text, text.data, text.size);
+    list_init(&name->owners);
     list_init(&name->queue);
     if (hash_add(&names->table, &name->node, hash_of(&names->table, text.data, text.size)) < 0) {
         free(name);
@@ -59,7 +91,7 @@ static struct name *name_new(struct names *names, struct span text)
 
 static void name_free_if_unclaimed(struct names *names, struct name *name)
 {
-    if (!list_is_empty(&name->queue))
+    if (name->owner_count > 0)
         return;
     hash_remove(&names->table, &name->node);
     free(name);
@@ -84,6 +116,13 @@ static struct name_claim *find_claim(const struct names *names, const struct nam
     return NULL;
 }
 
+bool names_owns(const struct names *names, const struct name *name, const struct name_owner *owner)
+{
+    const struct name_claim *claim = find_claim(names, name, owner);
+
+    return claim && claim->owns;
+}
+
 /* Appended to the name's queue; the caller moves it where it belongs. Takes the
  * charge, on success only. */
 static struct name_claim *claim_new(struct names *names, struct name *name,
@@ -104,40 +143,136 @@ static struct name_claim *claim_new(struct names *names, struct name *name,
     return claim;
 }
 
+/* The claimant becomes the last of the owners. */
+static void own(struct name_claim *claim)
+{
+    struct name *name = claim->name;
+
+    list_remove(&claim->by_name);
+    list_append(&name->owners, &claim->by_name);
+    name->owner_count++;
+    claim->owns = true;
+    if (!name->turn)
+        name->turn = claim;
+}
+
+/* Waits in no queue then, nor owns anything. */
+static void disown(struct name_claim *claim)
+{
+    struct name *name = claim->name;
+
+    if (name->turn == claim)
+        name->turn = name->owner_count > 1 ? next_owner(name, claim) : NULL;
+    if (claim->owns)
+        name->owner_count--;
+    claim->owns = false;
+    list_remove(&claim->by_name);
+}
+
 static void claim_free(struct names *names, struct name_claim *claim)
 {
+    disown(claim);
     hash_remove(&names->claims, &claim->node);
     charge_give_back(&claim->charge);
-    list_remove(&claim->by_name);
     list_remove(&claim->by_owner);
     claim->owner->count--;
     free(claim);
 }
 
-static void change_begin(struct name_change *change, const struct name *name)
+/* A name, before something is done to it. */
+struct snapshot {
+    struct name_owner *owner;
+    size_t owner_count;
+    bool shared;
+};
+
+static struct snapshot snapshot_take(const struct name *name)
 {
-    change->size = name->size;
-    memcpy(change->text, name->text, name->size);
-    change->before = name_get_owner(name);
+    return (struct snapshot){name_get_owner(name), name->owner_count, name_is_shared(name)};
 }
 
-static void change_end(struct names *names, struct name_change *change, const struct name *name)
+/* Gives the name to those who wait, if it is free or has become one that is shared. */
+static void serve_queue(struct name *name, const struct snapshot *before)
 {
-    change->after = name_get_owner(name);
-    if (change->before != change->after)
+    if (name->owner_count == 0 && !list_is_empty(&name->queue))
+        own(first_of(&name->queue));
+    if (!name_is_shared(name) || before->shared)
+        return;
+    LIST_FOREACH_SAFE (node, &name->queue) {
+        struct name_claim *claim = LIST_ENTRY(node, struct name_claim, by_name);
+        if (claim->shared)
+            own(claim);
+    }
+}
+
+static void change_describe(struct names *names, const struct name *name, struct name_owner *by,
+                            const struct snapshot *before, struct name_change *ret_change)
+{
+    struct snapshot after = snapshot_take(name);
+
+    ret_change->size = name->size;
+    memcpy(ret_change->text, name->text, name->size);
+    ret_change->before = before->owner;
+    ret_change->after = after.owner;
+    ret_change->by = by;
+    /* They come at the end and go one at a time, so with the same first and as many of
+     * them they are the same. */
+    ret_change->changed = before->owner != after.owner ||
+                          before->owner_count != after.owner_count ||
+                          before->shared != after.shared;
+    ret_change->opened = after.shared && !before->shared;
+    if (ret_change->changed)
         names->generation++;
 }
 
-/* The claimant becomes the owner; the one before waits in front of the queue if it
- * had asked for that, else its claim is over. */
-static void promote(struct names *names, struct name *name, struct name_claim *claim)
+/* Whether the request makes its claimant (claim: NULL if it has none yet) an owner. */
+static bool can_own(const struct name *name, const struct name_claim *claim,
+                    const struct name_request *request)
 {
-    struct name_claim *old = LIST_ENTRY(list_first(&name->queue), struct name_claim, by_name);
+    const struct name_claim *first = name ? first_of(&name->owners) : NULL;
 
-    list_remove(&claim->by_name);
-    list_prepend(&name->queue, &claim->by_name);
-    if (!old->queue)
+    if (!first || (first == claim && name->owner_count == 1))
+        return true;
+    if (first->shared)
+        return request->shared;
+    return request->replace && first->allow_replacement;
+}
+
+/* The owner waits in front of the queue if it had asked for that, else its claim is
+ * over. */
+static void replace(struct names *names, struct name_claim *old)
+{
+    struct name *name = old->name;
+
+    if (!old->queue) {
         claim_free(names, old);
+        return;
+    }
+    disown(old);
+    list_prepend(&name->queue, &old->by_name);
+}
+
+/* Enters what is wanted into the claim, which waits or owns, and lets it own if it
+ * can. */
+static enum name_state grant(struct names *names, struct name_claim *claim,
+                             const struct name_request *request, bool owns)
+{
+    struct name *name = claim->name;
+    struct snapshot before = snapshot_take(name);
+    struct name_claim *first = first_of(&name->owners);
+
+    if (owns && !claim->owns) {
+        if (first && !first->shared)
+            replace(names, first);
+        own(claim);
+    }
+    claim->queue = request->queue;
+    claim->allow_replacement = request->allow_replacement;
+    claim->shared = request->shared;
+    if (!owns)
+        return NAME_QUEUED;
+    serve_queue(name, &before);
+    return request->shared ? NAME_SHARED : NAME_OWNED;
 }
 
 int names_request(struct names *names, struct name_owner *owner, struct span text,
@@ -146,12 +281,13 @@ int names_request(struct names *names, struct name_owner *owner, struct span tex
 {
     struct name *name = names_find(names, text);
     struct name_claim *claim = name ? find_claim(names, name, owner) : NULL;
-    struct name_claim *first =
-        name ? LIST_ENTRY(list_first(&name->queue), struct name_claim, by_name) : NULL;
+    bool owns = can_own(name, claim, &request);
     struct charge charge = {0};
-    bool can_own = !first || first == claim || (request.replace && first->allow_replacement);
 
-    if (!can_own && !request.queue) {
+    /* A share is not lost by asking for more than that. */
+    if (!owns && claim && claim->owns)
+        return WIRE_NAME_TAKEN;
+    if (!owns && !request.queue) {
         if (claim)
             claim_free(names, claim);
         return WIRE_NAME_TAKEN;
@@ -162,18 +298,14 @@ int names_request(struct names *names, struct name_owner *owner, struct span tex
         charge_give_back(&charge);
         return -ENOMEM;
     }
-    change_begin(ret_change, name);
+    struct snapshot before = snapshot_take(name);
     if (!claim && !(claim = claim_new(names, name, owner, &charge))) {
         name_free_if_unclaimed(names, name);
         charge_give_back(&charge);
         return -ENOMEM;
     }
-    claim->queue = request.queue;
-    claim->allow_replacement = request.allow_replacement;
-    if (can_own && first && first != claim)
-        promote(names, name, claim);
-    change_end(names, ret_change, name);
-    *ret_state = can_own ? NAME_OWNED : NAME_QUEUED;
+    *ret_state = grant(names, claim, &request, owns);
+    change_describe(names, name, owner, &before, ret_change);
     return 0;
 }
 
@@ -181,10 +313,12 @@ static void release_claim(struct names *names, struct name_claim *claim,
                           struct name_change *ret_change)
 {
     struct name *name = claim->name;
+    struct name_owner *owner = claim->owner;
+    struct snapshot before = snapshot_take(name);
 
-    change_begin(ret_change, name);
     claim_free(names, claim);
-    change_end(names, ret_change, name);
+    serve_queue(name, &before);
+    change_describe(names, name, owner, &before, ret_change);
     name_free_if_unclaimed(names, name);
 }
 

@@ -4,8 +4,13 @@
  * sockets nor JSON nor peers. An owner is a `struct name_owner` that a peer
  * embeds; what changed is returned as a record, and the caller tells the world.
  *
- * A name exists as long as somebody claims it. The first claim in its queue is
- * the owner's. Looking up, requesting and releasing are O(1).
+ * A name exists as long as somebody owns it. It has one owner, or several who share
+ * it: those who asked for a share while every owner of it had done so. Whoever else
+ * asks is refused or waits in the queue. When there is no owner left the first who
+ * waits becomes the owner; and when that one asked for a share, or an owner says that
+ * it will share from now on, all who wait for a share have one.
+ *
+ * Looking up, requesting and releasing are O(1), but for those who so get their share.
  */
 #ifndef BUSD_NAMES_H
 #define BUSD_NAMES_H
@@ -23,7 +28,7 @@
 struct names {
     struct hash table;
     struct hash claims;  /* struct name_claim by name and owner */
-    uint64_t generation; /* grows whenever any name's owner changes */
+    uint64_t generation; /* grows whenever the owners of any name change */
 };
 
 struct name_owner {
@@ -34,7 +39,10 @@ struct name_owner {
 
 struct name {
     struct hash_node node;
-    struct list queue; /* struct name_claim.by_name, the owner first */
+    struct list owners; /* struct name_claim.by_name, in the order of their coming */
+    struct list queue;  /* the same of those who wait, the next one first */
+    size_t owner_count;
+    struct name_claim *turn; /* of the owner who is next, see name_take_turn() */
     size_t size;
     char text[];
 };
@@ -46,28 +54,35 @@ struct name_claim {
     struct list by_owner;
     struct name *name;
     struct name_owner *owner;
+    bool owns; /* else it waits */
     bool queue;
-    bool allow_replacement;
+    bool allow_replacement; /* by others who want the name for themselves */
+    bool shared;
 };
 
 enum name_state {
     NAME_OWNED,
+    NAME_SHARED,
     NAME_QUEUED,
 };
 
-/* What a request or release did. `before` and `after` are the name's owner (NULL:
- * nobody); when they are the same there is nothing to tell. */
+/* What a request or release of `by` did. `before` and `after` are the first of the name's
+ * owners (NULL: there is none). Without `changed` there is nothing to tell. */
 struct name_change {
     size_t size;
     char text[GRAMMAR_NAME_MAX];
     struct name_owner *before;
     struct name_owner *after;
+    struct name_owner *by;
+    bool changed; /* who owns it, or whether they share it */
+    bool opened;  /* it is shared from now on: others than these may own it now, too */
 };
 
 struct name_request {
     bool queue;
-    bool replace;
+    bool replace; /* those who share a name are not replaced */
     bool allow_replacement;
+    bool shared;
 };
 
 void names_init(struct names *names);
@@ -77,8 +92,9 @@ void names_deinit(struct names *names); /* asserts that no name is left */
 void name_owner_init(struct name_owner *owner, struct quota_user *user);
 
 /* 0 with *ret_state and *ret_change; WIRE_NAME_TAKEN (a place in the queue is given
- * up when asked again without `queue`); WIRE_LIMIT_EXCEEDED beyond `max` claims of
- * this owner or what the user may have; -ENOMEM. The name must be valid. */
+ * up when asked again without `queue`, a share never); WIRE_LIMIT_EXCEEDED beyond
+ * `max` claims of this owner or what the user may have; -ENOMEM. The name must be
+ * valid. */
 int names_request(struct names *names, struct name_owner *owner, struct span name,
                   struct name_request request, size_t max, enum name_state *ret_state,
                   struct name_change *ret_change);
@@ -93,7 +109,16 @@ bool names_leave(struct names *names, struct name_owner *owner, struct name_chan
 /* NULL if nobody claims it. */
 struct name *names_find(const struct names *names, struct span name);
 
+/* The first of its owners. */
 struct name_owner *name_get_owner(const struct name *name);
+
+bool name_is_shared(const struct name *name);
+
+/* Whether this is one of its owners. */
+bool names_owns(const struct names *names, const struct name *name, const struct name_owner *owner);
+
+/* Goes round the owners: each call returns the next one. */
+struct name_owner *name_take_turn(struct name *name);
 
 static inline struct span name_span(const struct name *name)
 {

@@ -82,6 +82,13 @@ static bool has_read(struct hub *hub, struct peer *peer)
            put_off(hub, &peer->stall, hub_now(hub), peer->limits->stall_timeout);
 }
 
+/* One that is not read from cannot be blamed for what does not come. */
+static bool is_paused(struct hub *hub, struct deadline *deadline, const struct peer *peer,
+                      uint64_t timeout)
+{
+    return connection_is_paused(&peer->connection) && put_off(hub, deadline, hub_now(hub), timeout);
+}
+
 void patience_expire(struct hub *hub, struct deadline *deadline)
 {
     struct peer *peer;
@@ -89,12 +96,15 @@ void patience_expire(struct hub *hub, struct deadline *deadline)
     switch (deadline->kind) {
     case DEADLINE_UNPROVEN:
         peer = CONTAINER_OF(deadline, struct peer, unproven);
+        if (is_paused(hub, deadline, peer, peer->limits->unproven_timeout))
+            break;
         peer_doom(peer, "no valid message has come within %" PRIu64 " ms (unproven_timeout)",
                   peer->limits->unproven_timeout);
         break;
     case DEADLINE_LINE:
         peer = CONTAINER_OF(deadline, struct peer, line);
-        if (!put_off(hub, deadline, peer->connection.read_at, peer->limits->line_timeout))
+        if (!is_paused(hub, deadline, peer, peer->limits->line_timeout) &&
+            !put_off(hub, deadline, peer->connection.read_at, peer->limits->line_timeout))
             peer_doom(peer, "the rest of a line has not come within %" PRIu64 " ms (line_timeout)",
                       peer->limits->line_timeout);
         break;

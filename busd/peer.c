@@ -11,6 +11,7 @@
 
 #include "libbus/base/clock.h"
 #include "libbus/base/macros.h"
+#include "libbus/wire/sockio.h"
 
 void peers_init(struct peers *peers)
 {
@@ -40,15 +41,21 @@ static void init_handles(struct peer *peer, struct quota_user *user)
     name_owner_init(&peer->names, user);
     subscriber_init(&peer->subscriber, user);
     call_party_init(&peer->calls, user);
+    receipt_party_init(&peer->receipts, user);
+    retained_holder_init(&peer->values, user);
     watcher_init(&peer->watcher, user);
     backlog_init(&peer->backlog);
     backlog_init(&peer->streams);
 }
 
 /* Charges the connection as such. */
-static int charge(struct peer *peer, struct quota_user *user, enum quota_slot *ret_slot)
+static int charge(struct peer *peer, const struct lane *lane, enum quota_slot *ret_slot)
 {
+    struct quota_user *user = lane->user;
+
     *ret_slot = QUOTA_CONNECTIONS;
+    if (!lane_has_room(lane))
+        return WIRE_LIMIT_EXCEEDED;
     int r = charge_one(&peer->connection_charge, user, QUOTA_CONNECTIONS);
     if (r != 0)
         return r;
@@ -59,45 +66,65 @@ static int charge(struct peer *peer, struct quota_user *user, enum quota_slot *r
     return r;
 }
 
-int peer_new(struct peers *peers, struct connection_shared *shared, int fd,
-             const struct peer_options *options, enum quota_slot *ret_slot, struct peer **ret_peer)
+static struct peer *allocate(struct peers *peers, const struct peer_options *options)
 {
-    struct quota_user *user = options->user;
-    uint64_t id = peers->last_id + 1;
     struct peer *peer = calloc(1, sizeof(*peer));
 
     if (!peer || !(peer->label = strdup(options->label))) {
         free(peer);
-        return -ENOMEM;
+        return NULL;
     }
     peer->peers = peers;
-    peer->id = id;
+    peer->id = peers->last_id + 1;
     peer->prefix_size = (unsigned char)snprintf(peer->prefix, sizeof(peer->prefix),
-                                                "{\"sender\":\":%" PRIu64 "\",", id);
+                                                "{\"sender\":\":%" PRIu64 "\",", peer->id);
     peer->since = clock_seconds(CLOCK_REALTIME);
-    init_handles(peer, user);
-    int r = charge(peer, user, ret_slot);
+    init_handles(peer, options->user);
+    return peer;
+}
+
+/* Charges it, makes it known by its id, and gives it the socket. */
+static int set_up(struct peer *peer, struct connection_shared *shared, struct fds *socket,
+                  struct lane *lane, const struct peer_options *options, enum quota_slot *ret_slot)
+{
+    struct hash *by_id = &peer->peers->by_id;
+
+    int r = charge(peer, lane, ret_slot);
+    if (r != 0)
+        return r;
+    r = hash_add(by_id, &peer->by_id, hash_of(by_id, &peer->id, sizeof(peer->id)));
     if (r == 0) {
-        r = hash_add(&peers->by_id, &peer->by_id, hash_of(&peers->by_id, &id, sizeof(id)));
-        if (r == 0) {
-            r = connection_init(&peer->connection, shared, fd, user,
-                                options->limits->message_bytes);
-            if (r < 0)
-                hash_remove(&peers->by_id, &peer->by_id);
-        }
-        if (r < 0) {
-            charge_give_back(&peer->unproven_charge);
-            charge_give_back(&peer->connection_charge);
-        }
+        r = connection_init(&peer->connection, shared, socket, lane,
+                            options->limits->message_bytes);
+        share_holder_init(&peer->connection.shares, options->shares);
+        if (r < 0)
+            hash_remove(by_id, &peer->by_id);
     }
+    if (r < 0) {
+        charge_give_back(&peer->unproven_charge);
+        charge_give_back(&peer->connection_charge);
+    }
+    return r;
+}
+
+int peer_new(struct peers *peers, struct connection_shared *shared, struct fds *socket,
+             const struct peer_options *options, enum quota_slot *ret_slot, struct peer **ret_peer)
+{
+    struct quota_user *user = options->user;
+    struct peer *peer = allocate(peers, options);
+    struct lane *lane = peer ? lane_get(&shared->lanes, user) : NULL;
+
+    int r = lane ? set_up(peer, shared, socket, lane, options, ret_slot) : -ENOMEM;
+    lane_unref(lane);
     if (r != 0) {
-        free(peer->label);
+        if (peer)
+            free(peer->label);
         free(peer);
         return r;
     }
     peer->user = user;
     user->refs++;
-    peers->last_id = id;
+    peers->last_id = peer->id;
     list_append(&peers->all, &peer->link);
     peer->view = options->view;
     peer->limits = options->limits;
@@ -109,6 +136,18 @@ int peer_new(struct peers *peers, struct connection_shared *shared, int fd,
         peer_doom(peer, "it cannot be read from: %s", strerror(-r));
     *ret_peer = peer;
     return 0;
+}
+
+void peer_let_fds_in(struct peer *peer)
+{
+    bool allow = peer->limits->fds_per_message > 0;
+
+    if (allow == peer->lets_fds_in)
+        return;
+    int r = sockio_let_fds_in(peer->connection.fd, allow);
+    if (r < 0 && r != -ENOPROTOOPT)
+        peer_doom(peer, "it cannot be said whether it may send file descriptors: %s", strerror(-r));
+    peer->lets_fds_in = allow;
 }
 
 struct peer *peers_find(const struct peers *peers, uint64_t id)

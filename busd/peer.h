@@ -22,6 +22,8 @@
 #include "busd/monitor.h"
 #include "busd/names.h"
 #include "busd/policy.h"
+#include "busd/receipts.h"
+#include "busd/retained.h"
 #include "busd/topics.h"
 #include "libbus/base/log.h"
 #include "libbus/wire/grammar.h"
@@ -49,6 +51,7 @@ struct overflow {
 struct peer_counters {
     uint64_t received;
     uint64_t delivered;
+    uint64_t conflated; /* delivered, and given way to newer ones before they were sent */
     uint64_t dropped;
     uint64_t invalid;
     uint64_t bytes_received;
@@ -68,6 +71,7 @@ struct peer {
     bool leaving;           /* its end has begun */
     bool stalled;           /* its deadline for reading runs */
     bool urgent;            /* in that list */
+    bool lets_fds_in;       /* the kernel lets it send file descriptors */
     bool proven;            /* has sent a valid message */
     bool welcome;           /* has been greeted, and so is known to others */
     unsigned invalid_lines; /* in a row */
@@ -80,6 +84,8 @@ struct peer {
     struct name_owner names;
     struct subscriber subscriber;
     struct call_party calls;
+    struct receipt_party receipts;
+    struct retained_holder values;
     struct watcher watcher;
     struct overflow *overflow; /* NULL while nothing has been lost */
     struct backlog backlog;    /* who waits until it has read … */
@@ -107,12 +113,16 @@ struct peer_options {
     const char *label;               /* copied */
     struct policy_view *view;        /* … the reference to this */
     const struct limits *limits;     /* borrowed until they are set anew */
+    struct shares *shares;           /* borrowed */
 };
 
 /* Takes the socket, on success only; the peer may be doomed from the start. 0; WIRE_LIMIT_EXCEEDED
  * if the user has all the connections it may have, with *ret_slot saying of which kind; -errno. */
-int peer_new(struct peers *peers, struct connection_shared *shared, int fd,
+int peer_new(struct peers *peers, struct connection_shared *shared, struct fds *socket,
              const struct peer_options *options, enum quota_slot *ret_slot, struct peer **ret_peer);
+
+/* Lets it send file descriptors if its limits do, else has the kernel refuse them. */
+void peer_let_fds_in(struct peer *peer);
 
 /* NULL if there is none. A doomed one is none. */
 struct peer *peers_find(const struct peers *peers, uint64_t id);

@@ -259,7 +259,7 @@ static bool any_name_fits(const char *pattern, const struct name_owner *owner)
         return false;
     LIST_FOREACH (node, &owner->claims) {
         const struct name_claim *claim = LIST_ENTRY(node, struct name_claim, by_owner);
-        if (name_get_owner(claim->name) == owner && fits(pattern, name_span(claim->name)))
+        if (claim->owns && fits(pattern, name_span(claim->name)))
             return true;
     }
     return false;

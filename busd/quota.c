@@ -9,18 +9,20 @@
 static const struct {
     const char *name;
     size_t user;
+    const char *all_name;
     size_t all;
 } slots[QUOTA_SLOTS] = {
 #define SHARED(limit, sum)                                                                         \
     {                                                                                              \
-#limit, offsetof(struct limits, limit), offsetof(struct limits, sum)                       \
+#limit, offsetof(struct limits, limit), #sum, offsetof(struct limits, sum)                 \
     }
 #define COUNTED(limit)                                                                             \
     {                                                                                              \
-#limit, offsetof(struct limits, limit), 0                                                  \
+#limit, offsetof(struct limits, limit), NULL, 0                                            \
     }
     [QUOTA_BYTES] = SHARED(bytes_per_user, bytes),
     [QUOTA_FDS] = SHARED(fds_per_user, fds),
+    [QUOTA_RETAINED_BYTES] = SHARED(retained_bytes_per_user, retained_bytes_in_all),
     [QUOTA_CONNECTIONS] = COUNTED(connections_per_user),
     [QUOTA_UNPROVEN] = COUNTED(unproven_per_user),
     [QUOTA_SUBSCRIPTIONS] = COUNTED(subscriptions_per_user),
@@ -28,6 +30,8 @@ static const struct {
     [QUOTA_NAMES] = COUNTED(names_per_user),
     [QUOTA_CALLS] = COUNTED(calls_per_user),
     [QUOTA_MONITORS] = COUNTED(monitors_per_user),
+    [QUOTA_UNSTORED] = COUNTED(unstored_bytes_per_user),
+    [QUOTA_RETAINED] = COUNTED(retained_per_user),
 #undef SHARED
 #undef COUNTED
 };
@@ -102,16 +106,27 @@ static bool is_fair(uint64_t mine, uint64_t more, uint64_t used, uint64_t max, u
            wanted <= max - more - used;
 }
 
+/* Whether the charge may become so much larger as far as the user's ceiling goes. */
+static bool user_allows(const struct charge *charge, uint64_t more)
+{
+    const struct quota_user *user = charge->user;
+    enum quota_slot slot = charge->slot;
+    uint64_t max = limit_at(user->quotas, slots[slot].user);
+
+    if (slot >= QUOTA_SPLIT_SLOTS)
+        return more <= max && user->used[slot] <= max - more;
+    return is_fair(charge->amount, more, user->used[slot], max, user->holders[slot]);
+}
+
 bool charge_can_grow(const struct charge *charge, uint64_t more)
 {
     const struct quota_user *user = charge->user;
     const struct quotas *quotas = user->quotas;
     enum quota_slot slot = charge->slot;
-    uint64_t max = limit_at(quotas, slots[slot].user);
 
-    if (slot >= QUOTA_SHARED_SLOTS)
-        return more <= max && user->used[slot] <= max - more;
-    return is_fair(charge->amount, more, user->used[slot], max, user->holders[slot]) &&
+    if (!user_allows(charge, more))
+        return false;
+    return slot >= QUOTA_SHARED_SLOTS ||
            is_fair(user->used[slot], more, quotas->used[slot], limit_at(quotas, slots[slot].all),
                    quotas->holders[slot]);
 }
@@ -160,4 +175,12 @@ const char *quota_limit(const struct quota_user *user, enum quota_slot slot, uin
 {
     *ret_value = limit_at(user->quotas, slots[slot].user);
     return slots[slot].name;
+}
+
+const char *charge_limit(const struct charge *charge, uint64_t more, uint64_t *ret_value)
+{
+    if (charge->slot >= QUOTA_SHARED_SLOTS || !user_allows(charge, more))
+        return quota_limit(charge->user, charge->slot, ret_value);
+    *ret_value = limit_at(charge->user->quotas, slots[charge->slot].all);
+    return slots[charge->slot].all_name;
 }

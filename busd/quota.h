@@ -10,7 +10,8 @@
  * out: whoever has some already may get more only while what is left then is as much
  * again for each of those who have some. So the first can have half of what there is,
  * and the n-th always finds 1/(n(n+1)) of it for itself, whatever the others do. That
- * holds for the connections of a user as for the users of the bus.
+ * holds for the connections of a user as for the users of the bus. The bytes of last
+ * values, which outlive connections, are shared out among users only.
  */
 #ifndef BUSD_QUOTA_H
 #define BUSD_QUOTA_H
@@ -27,7 +28,9 @@
 enum quota_slot {
     QUOTA_BYTES,
     QUOTA_FDS,
-    QUOTA_SHARED_SLOTS, /* the ones before are shared out, the others only counted */
+    QUOTA_SPLIT_SLOTS, /* the ones before are shared out among the connections of a user … */
+    QUOTA_RETAINED_BYTES = QUOTA_SPLIT_SLOTS,
+    QUOTA_SHARED_SLOTS, /* … and the ones before among users; the others are only counted */
     QUOTA_CONNECTIONS = QUOTA_SHARED_SLOTS,
     QUOTA_UNPROVEN,
     QUOTA_SUBSCRIPTIONS,
@@ -35,8 +38,12 @@ enum quota_slot {
     QUOTA_NAMES,
     QUOTA_CALLS,
     QUOTA_MONITORS,
+    QUOTA_UNSTORED,
+    QUOTA_RETAINED,
     QUOTA_SLOTS
 };
+
+struct lane;
 
 struct quotas {
     const struct limits *limits;
@@ -57,6 +64,7 @@ struct quota_user {
     uint64_t holders[QUOTA_SHARED_SLOTS]; /* charges that are not 0 */
     struct list members;                  /* for the same: those who are this user … */
     uint64_t checked;                     /* … and when they were looked over last */
+    struct lane *lane;                    /* for the same: where its sockets are closed */
 };
 
 /* All zero: nothing is charged. */
@@ -104,5 +112,9 @@ void charge_give_back(struct charge *charge);
 
 /* The user's ceiling for this slot: its name in the table of limits, and value. */
 const char *quota_limit(const struct quota_user *user, enum quota_slot slot, uint64_t *ret_value);
+
+/* The same of the ceiling that keeps the charge from becoming so much larger: the user's,
+ * or that for all. */
+const char *charge_limit(const struct charge *charge, uint64_t more, uint64_t *ret_value);
 
 #endif

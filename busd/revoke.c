@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "busd/retain.h"
 #include "libbus/base/macros.h"
 #include "libbus/wire/scan.h"
 
@@ -206,6 +207,9 @@ void revoke_apply(struct hub *hub, struct policy *policy)
             monitors_leave(&peer->watcher);
         review_queue(hub, peer);
     }
+    presence_touch_all(&hub->presence);
+    LIST_FOREACH (node, &hub->peers.all)
+        retain_review(hub, LIST_ENTRY(node, struct peer, link));
     /* Calls that their callees have not seen are out of the way now. */
     LIST_FOREACH (node, &hub->peers.all) {
         struct peer *peer = LIST_ENTRY(node, struct peer, link);

@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <linux/sockios.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <stdint.h>
 #include <string.h>
@@ -15,6 +16,14 @@
 #include <sys/socket.h>
 
 #include "libbus/base/macros.h"
+#include "libbus/wire/sockio.h"
+
+/* Which argument of clone(2) are its flags. */
+#ifdef __s390__
+#define CLONE_FLAGS 1
+#else
+#define CLONE_FLAGS 0
+#endif
 
 /* Whatever their arguments. */
 static const int calls[] = {
@@ -22,6 +31,7 @@ static const int calls[] = {
     SCMP_SYS(accept4),
     SCMP_SYS(close),
     SCMP_SYS(getsockopt),
+    SCMP_SYS(shutdown),
     /* the loop, its timers, its signals and its threads */
     SCMP_SYS(clock_getres),
     SCMP_SYS(clock_gettime),
@@ -37,11 +47,13 @@ static const int calls[] = {
     SCMP_SYS(futex),
     SCMP_SYS(gettimeofday),
     SCMP_SYS(read),
+    SCMP_SYS(rseq),
     SCMP_SYS(restart_syscall),
     SCMP_SYS(rt_sigaction),
     SCMP_SYS(rt_sigprocmask),
     SCMP_SYS(rt_sigreturn),
     SCMP_SYS(sched_yield),
+    SCMP_SYS(set_robust_list),
     SCMP_SYS(time),
     /* memory; malloc(3) asks how many processors there are, qsort(3) how much memory */
     SCMP_SYS(brk),
@@ -51,6 +63,14 @@ static const int calls[] = {
     SCMP_SYS(munmap),
     SCMP_SYS(sched_getaffinity),
     SCMP_SYS(sysinfo),
+    /* files that are open already: the database's */
+    SCMP_SYS(fdatasync),
+    SCMP_SYS(fsync),
+    SCMP_SYS(ftruncate),
+    SCMP_SYS(geteuid),
+    SCMP_SYS(lseek),
+    SCMP_SYS(pread64),
+    SCMP_SYS(pwrite64),
     /* the log */
     SCMP_SYS(poll),
     SCMP_SYS(ppoll),
@@ -80,17 +100,24 @@ static const struct {
     {SCMP_SYS(ioctl), 1, UINT32_MAX, FIONBIO},
     {SCMP_SYS(fcntl), 1, UINT32_MAX, F_GETFL},
     {SCMP_SYS(fcntl), 1, UINT32_MAX, F_SETFL},
+    {SCMP_SYS(fcntl), 1, UINT32_MAX, F_GETLK},
+    {SCMP_SYS(fcntl), 1, UINT32_MAX, F_SETLK},
     /* getrlimit(2): a limit is looked at, not set. Its lower half. */
     {SCMP_SYS(prlimit64), 2, UINT32_MAX, 0},
+    {SCMP_SYS(setsockopt), 2, UINT32_MAX, SO_OOBINLINE},
+    {SCMP_SYS(setsockopt), 2, UINT32_MAX, SO_PASSRIGHTS},
+    /* Threads, but no processes. */
+    {SCMP_SYS(clone), CLONE_FLAGS, CLONE_THREAD, CLONE_THREAD},
     {SCMP_SYS(mmap), 2, PROT_EXEC, 0},
     {SCMP_SYS(mmap2), 2, PROT_EXEC, 0},
     {SCMP_SYS(mprotect), 2, PROT_EXEC, 0},
 };
 
-/* Calls that libraries try, and can do without. */
+/* Calls that libraries try, and can do without: they take clone(2), whose flags can be
+ * seen here. */
 static const int missing_calls[] = {
+    SCMP_SYS(clone3),
     SCMP_SYS(io_uring_setup),
-    SCMP_SYS(rseq),
 };
 
 static int add_rules(scmp_filter_ctx filter)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "busd/topics-groups.h"
 #include "libbus/wire/grammar.h"
 
 void topics_init(struct topics *topics)
@@ -15,6 +16,7 @@ void topics_init(struct topics *topics)
     hash_init(&topics->kinds);
     hash_init(&topics->routes);
     list_init(&topics->ages);
+    groups_init(&topics->groups);
 }
 
 static struct route *find_route(const struct topics *topics, struct span topic, uint64_t hash)
@@ -32,6 +34,7 @@ static void route_free(struct topics *topics, struct route *route)
     hash_remove(&topics->routes, &route->node);
     list_remove(&route->age);
     topics->cache_bytes -= route->bytes;
+    route_groups_deinit(&route->groups);
     free(route->entries);
     free(route);
 }
@@ -41,6 +44,7 @@ void topics_deinit(struct topics *topics)
     assert(topics->count == 0);
     LIST_FOREACH_SAFE (node, &topics->ages)
         route_free(topics, LIST_ENTRY(node, struct route, age));
+    groups_deinit(&topics->groups);
     hash_deinit(&topics->routes);
     hash_deinit(&topics->kinds);
     hash_deinit(&topics->ids);
@@ -66,8 +70,9 @@ static uint64_t id_hash(const struct topics *topics, const struct subscriber *su
 /* Of what makes subscriptions twins. */
 static uint64_t kind_hash(const struct topics *topics, const struct subscription *subscription)
 {
-    char key[2 * sizeof(uintptr_t) + GRAMMAR_NAME_MAX];
-    uintptr_t who[2] = {(uintptr_t)subscription->subscriber, (uintptr_t)subscription->node};
+    char key[4 * sizeof(uintptr_t) + GRAMMAR_NAME_MAX];
+    uintptr_t who[4] = {(uintptr_t)subscription->subscriber, (uintptr_t)subscription->node,
+                        (uintptr_t)subscription->group, subscription->overflow};
 
     memcpy(key, who, sizeof(who));
     memcpy(key + sizeof(who), subscription->sender.data, subscription->sender.size);
@@ -80,6 +85,7 @@ static struct subscription *find_twin(const struct topics *topics,
     HASH_FOREACH (node, &topics->kinds, kind_hash(topics, subscription)) {
         struct subscription *other = CONTAINER_OF(node, struct subscription, by_kind);
         if (other->subscriber == subscription->subscriber && other->node == subscription->node &&
+            other->group == subscription->group && other->overflow == subscription->overflow &&
             span_equal(other->sender, subscription->sender))
             return other;
     }
@@ -175,18 +181,33 @@ static void note_change(struct topics *topics, struct span pattern)
         route->generation = 0;
 }
 
-int topics_subscribe(struct topics *topics, struct subscriber *subscriber, struct span pattern,
-                     struct span sender, size_t max, struct subscription **ret_subscription)
+/* Makes it a subscription of the group, if one is named. 0 or -ENOMEM. */
+static int set_group(struct topics *topics, struct subscription *subscription, struct span name)
+{
+    if (name.size == 0)
+        return 0;
+    subscription->group = groups_get(&topics->groups, subscription->subscriber->user->uid, name);
+    return subscription->group ? 0 : -ENOMEM;
+}
+
+int topics_subscribe(struct topics *topics, struct subscriber *subscriber,
+                     const struct topics_request *request, size_t max,
+                     struct subscription **ret_subscription)
 {
     if (subscriber->count >= max)
         return WIRE_LIMIT_EXCEEDED;
-    struct subscription *subscription = subscription_new(subscriber, pattern, sender);
+    struct subscription *subscription =
+        subscription_new(subscriber, request->pattern, request->sender);
     if (!subscription)
         return -ENOMEM;
+    subscription->overflow = request->overflow;
     int r = charge_subscription(subscription);
+    if (r == 0)
+        r = set_group(topics, subscription, request->group);
     if (r == 0)
         r = enter(topics, subscription);
     if (r != 0) {
+        groups_put(&topics->groups, subscription->group);
         charge_give_back(&subscription->wildcards);
         charge_give_back(&subscription->charge);
         free(subscription);
@@ -196,9 +217,9 @@ int topics_subscribe(struct topics *topics, struct subscriber *subscriber, struc
     subscriber->next_id++;
     subscriber->count++;
     topics->count++;
-    topics->count_broker += grammar_is_reserved(pattern);
+    topics->count_broker += grammar_is_reserved(request->pattern);
     if (!list_is_empty(&subscription->by_node))
-        note_change(topics, pattern);
+        note_change(topics, request->pattern);
     *ret_subscription = subscription;
     return 0;
 }
@@ -222,19 +243,29 @@ static void subscription_free(struct topics *topics, struct subscription *subscr
     topics->count_broker -= grammar_is_reserved(subscription->pattern);
     if (routed)
         note_change(topics, subscription->pattern);
+    groups_put(&topics->groups, subscription->group);
     free(subscription);
+}
+
+struct subscription *topics_find(const struct topics *topics, const struct subscriber *subscriber,
+                                 uint64_t id)
+{
+    HASH_FOREACH (node, &topics->ids, id_hash(topics, subscriber, id)) {
+        struct subscription *subscription = CONTAINER_OF(node, struct subscription, by_id);
+        if (subscription->subscriber == subscriber && subscription->id == id)
+            return subscription;
+    }
+    return NULL;
 }
 
 int topics_unsubscribe(struct topics *topics, struct subscriber *subscriber, uint64_t id)
 {
-    HASH_FOREACH (node, &topics->ids, id_hash(topics, subscriber, id)) {
-        struct subscription *subscription = CONTAINER_OF(node, struct subscription, by_id);
-        if (subscription->subscriber == subscriber && subscription->id == id) {
-            subscription_free(topics, subscription);
-            return 0;
-        }
-    }
-    return WIRE_NO_SUCH_SUBSCRIPTION;
+    struct subscription *subscription = topics_find(topics, subscriber, id);
+
+    if (!subscription)
+        return WIRE_NO_SUCH_SUBSCRIPTION;
+    subscription_free(topics, subscription);
+    return 0;
 }
 
 void topics_leave(struct topics *topics, struct subscriber *subscriber)
@@ -252,6 +283,7 @@ uint64_t topics_new_mark(struct topics *topics)
 
 /* What has been found on a walk. */
 struct finds {
+    struct route_groups *groups;
     uint64_t mark;
     struct route_entry *entries;
     size_t count;
@@ -277,6 +309,15 @@ static void add_find(struct finds *finds, struct subscriber *subscriber,
         .subscriber = subscriber, .filter = filter, .sender_bit = filter ? filter->sender_bit : 0};
 }
 
+static void note_overflow(const struct finds *finds, const struct subscription *subscription)
+{
+    struct subscriber *subscriber = subscription->subscriber;
+
+    if (subscriber->walk != finds->mark || subscriber->strongest < subscription->overflow)
+        subscriber->strongest = subscription->overflow;
+    subscriber->walk = finds->mark;
+}
+
 static void collect(struct trie_node *at, void *userdata)
 {
     struct finds *finds = userdata;
@@ -285,6 +326,12 @@ static void collect(struct trie_node *at, void *userdata)
         struct subscription *subscription = LIST_ENTRY(node, struct subscription, by_node);
         struct subscriber *subscriber = subscription->subscriber;
         finds->steps++;
+        if (subscription->group) {
+            if (!route_groups_add(finds->groups, subscription))
+                finds->failed = true;
+            continue;
+        }
+        note_overflow(finds, subscription);
         if (subscriber->mark == finds->mark)
             continue;
         if (subscription->sender.size > 0) {
@@ -328,17 +375,24 @@ static struct route *route_new(struct topics *topics, struct span topic, uint64_
 static bool route_build(struct topics *topics, struct route *route)
 {
     struct span topic = {route->topic, route->topic_size};
-    struct finds finds = {.mark = topics_new_mark(topics), .entries = TAKE(route->entries)};
+    struct finds finds = {
+        .groups = &route->groups, .mark = topics_new_mark(topics), .entries = TAKE(route->entries)};
 
     finds.capacity = route->capacity;
     topics->cache_bytes -= route->bytes;
-    finds.steps = trie_walk(&topics->patterns, topic, collect, &finds);
-    drop_needless_filters(&finds);
+    route_groups_begin(&route->groups);
+    topics->steps += trie_walk(&topics->patterns, topic, collect, &finds);
     topics->steps += finds.steps;
+    drop_needless_filters(&finds);
+    for (size_t i = 0; i < finds.count; i++)
+        finds.entries[i].overflow = (unsigned char)finds.entries[i].subscriber->strongest;
+    if (!route_groups_arrange(topics, &route->groups))
+        finds.failed = true;
     route->entries = finds.entries;
     route->count = finds.count;
     route->capacity = finds.capacity;
-    route->bytes = sizeof(*route) + route->topic_size + finds.capacity * sizeof(*finds.entries);
+    route->bytes = sizeof(*route) + route->topic_size + finds.capacity * sizeof(*finds.entries) +
+                   route_groups_bytes(&route->groups);
     topics->cache_bytes += route->bytes;
     route->generation = topics->generation;
     route->filtered = false;

@@ -135,7 +135,7 @@ static bool may_seal(struct bus *bus, const struct outgoing *message)
 {
     unsigned fds = message->fd_count + 1;
 
-    if (message->own || span_is(message->to, "bus") || fds > FDS_MAX)
+    if (message->own || message->retain.size > 0 || span_is(message->to, "bus") || fds > FDS_MAX)
         return false;
     return client_greeted(bus) && fds <= bus->fds_per_message;
 }

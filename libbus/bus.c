@@ -45,6 +45,7 @@ struct bus *client_new(int fd)
     list_init(&bus->ready_channels);
     list_init(&bus->slots);
     list_init(&bus->pending);
+    list_init(&bus->publishers);
     hash_init(&bus->pending_by_id);
     timers_init(&bus->timers);
     subscriptions_init(&bus->subscriptions);

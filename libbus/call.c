@@ -20,7 +20,7 @@ struct call_slot {
     struct bus_slot slot;
     struct pending pending;
     bus_message_handler handler;
-    char to[]; /* for the cancel */
+    char to[]; /* for the cancel; empty: there is none to be sent */
 };
 
 static bool waiting_intake(struct pending *pending, struct bus_message *answer)
@@ -39,6 +39,8 @@ int call_set_timeout(struct outgoing *call, uint64_t timeout, struct bus_error *
         return 0;
     if (timeout > GRAMMAR_INTEGER_MAX)
         return bus_error_set_errno(error, -EINVAL, "a timeout is at most 2^53-1 milliseconds");
+    if (call->type != MESSAGE_CALL)
+        return 0;
     call->has_timeout = true;
     call->timeout = timeout;
     return 0;
@@ -57,11 +59,12 @@ int call_send(struct bus *bus, const struct outgoing *call, uint64_t deadline,
     return r;
 }
 
-int call_explain(struct bus *bus, struct span to, int r, struct bus_error *error)
+int call_explain(struct bus *bus, const struct outgoing *call, int r, struct bus_error *error)
 {
     if (r == -ETIMEDOUT)
-        bus_error_set_errno(error, r, "no answer from %.*s came before the deadline",
-                            SPAN_ARGS(to));
+        bus_error_set_errno(error, r, "no %s %.*s came before the deadline",
+                            call->type == MESSAGE_CALL ? "answer from" : "receipt for",
+                            SPAN_ARGS(call->type == MESSAGE_CALL ? call->to : call->topic));
     else if (r == -ECONNRESET && bus->state != CLIENT_UP)
         bus_error_set(error, BUS_ERROR_DISCONNECTED, "%s", bus->lost.message);
     return r;
@@ -75,7 +78,7 @@ static int exchange(struct bus *bus, const struct outgoing *call, struct waiting
 
     if (r == 0)
         r = client_wait(bus, &waiting->done, deadline);
-    return call_explain(bus, call->to, r, error);
+    return call_explain(bus, call, r, error);
 }
 
 int client_call(struct bus *bus, struct outgoing *call, uint64_t timeout, struct bus_error *error,
@@ -149,13 +152,15 @@ uint64_t call_timeout_of(const struct bus_message *call)
     return call->draft->has_timeout ? call->envelope.timeout : BUS_TIMEOUT_DEFAULT;
 }
 
-int call_check_draft(const struct bus_message *call, struct bus_error *error)
+int client_check_draft(const struct bus_message *message, enum message_type type,
+                       struct bus_error *error)
 {
-    if (!call->draft || call->envelope.type != MESSAGE_CALL)
-        return bus_error_set_errno(error, -EINVAL, "the message is not a call to be sent");
-    if (call->draft->sent)
+    if (!message->draft || message->envelope.type != type)
+        return bus_error_set_errno(error, -EINVAL, "the message is not %s to be sent",
+                                   type == MESSAGE_CALL ? "a call" : "an event");
+    if (message->draft->sent)
         return bus_error_set_errno(error, -EALREADY, "the message has been sent already");
-    if (call->draft->memory.fd >= 0)
+    if (message->draft->memory.fd >= 0)
         return bus_error_set_errno(error, -EBUSY, "the message's body is not sealed yet");
     return 0;
 }
@@ -164,7 +169,7 @@ int bus_call_message(struct bus_message *call, struct bus_error *error,
                      struct bus_message **ret_reply)
 {
     struct outgoing outgoing;
-    int r = call_check_draft(call, error);
+    int r = client_check_draft(call, MESSAGE_CALL, error);
 
     if (r < 0)
         return r;
@@ -189,7 +194,7 @@ static void call_slot_end(struct bus_slot *slot, struct bus *bus, bool tell)
     bool waits = !list_is_empty(&call->pending.link);
 
     pending_remove(bus, &call->pending);
-    if (tell && waits)
+    if (tell && waits && call->to[0])
         call_send_cancel(bus, span_from(call->to), call->pending.id);
 }
 
@@ -218,9 +223,10 @@ static void call_slot_item(struct pending *pending, struct bus_message *item)
     call->handler(item, call->slot.userdata);
 }
 
-static int call_async(struct bus *bus, struct outgoing *outgoing, uint64_t timeout,
+int client_call_async(struct bus *bus, struct outgoing *outgoing, uint64_t timeout,
                       bus_message_handler handler, void *userdata, struct bus_slot **ret_slot)
 {
+    bool cancels = outgoing->type == MESSAGE_CALL;
     int r = handler ? call_set_timeout(outgoing, timeout, NULL) : -EINVAL;
 
     if (r < 0)
@@ -233,7 +239,8 @@ static int call_async(struct bus *bus, struct outgoing *outgoing, uint64_t timeo
     call->pending.answered = call_slot_answered;
     call->pending.item = outgoing->more ? call_slot_item : NULL;
     call->handler = handler;
-    memcpy(call->to, outgoing->to.data, outgoing->to.size);
+    if (cancels)
+        memcpy(call->to, outgoing->to.data, outgoing->to.size);
 
     client_enter(bus);
     r = pending_add(bus, &call->pending, pending_patience(bus, timeout));
@@ -252,12 +259,13 @@ int bus_call_async(struct bus_message *call, bus_message_handler handler, void *
                    struct bus_slot **ret_slot)
 {
     struct outgoing outgoing;
-    int r = call_check_draft(call, NULL);
+    int r = client_check_draft(call, MESSAGE_CALL, NULL);
 
     if (r < 0)
         return r;
     message_outgoing(call, &outgoing);
-    return call_async(call->bus, &outgoing, call_timeout_of(call), handler, userdata, ret_slot);
+    return client_call_async(call->bus, &outgoing, call_timeout_of(call), handler, userdata,
+                             ret_slot);
 }
 
 int bus_call_text_async(struct bus *bus, const char *to, const char *method, const char *text,
@@ -271,7 +279,7 @@ int bus_call_text_async(struct bus *bus, const char *to, const char *method, con
         .body = body_span(text, size),
     };
 
-    return call_async(bus, &call, timeout_ms, handler, userdata, ret_slot);
+    return client_call_async(bus, &call, timeout_ms, handler, userdata, ret_slot);
 }
 
 int bus_call_no_reply(struct bus *bus, const char *to, const char *method, const char *text,

@@ -61,6 +61,8 @@ int channel_check_outgoing(const struct bus *channel, const struct outgoing *mes
     if (message->type == MESSAGE_EVENT && grammar_is_reserved(message->topic))
         return bus_error_set_errno(error, -EACCES,
                                    "topics that begin with 'bus' are the bus's own");
+    if (message->retain.size > 0)
+        return bus_error_set_errno(error, -EINVAL, "a channel keeps no last values: the bus does");
     if (fds > channel->fds_per_message)
         return bus_error_set_errno(error, -EDQUOT, "a message may have %u fds (fds_per_message)",
                                    channel->fds_per_message);

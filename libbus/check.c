@@ -28,6 +28,11 @@ const char *bus_check_method(const char *text, size_t *ret_offset)
     return grammar_check_method(span_from(text), ret_offset);
 }
 
+const char *bus_check_group(const char *text, size_t *ret_offset)
+{
+    return grammar_check_group(span_from(text), ret_offset);
+}
+
 const char *bus_check_json(const char *text, size_t size, size_t *ret_offset)
 {
     if (size == BUS_NUL_TERMINATED)

@@ -87,7 +87,8 @@ struct bus {
     struct list slots;
     uint64_t last_id;
     struct hash pending_by_id;
-    struct list pending; /* struct pending, in order */
+    struct list pending;    /* struct pending, in order */
+    struct list publishers; /* struct bus_publisher */
     struct timers timers;
     struct subscriptions subscriptions;
     struct hash services;
@@ -188,23 +189,34 @@ void client_dispatch(struct bus *bus, struct bus_message *message);
 /* Whether bus_process() would do something without the socket's having anything. */
 bool client_has_work(const struct bus *bus);
 
-/* A blocking call with the fields of `call` but id and timeout filled in. */
+/* A blocking call with the fields of `call` but id and timeout filled in; or an event that
+ * is to have a receipt. */
 int client_call(struct bus *bus, struct outgoing *call, uint64_t timeout, struct bus_error *error,
                 struct bus_message **ret_reply);
+
+/* The same without waiting. */
+int client_call_async(struct bus *bus, struct outgoing *call, uint64_t timeout,
+                      bus_message_handler handler, void *userdata, struct bus_slot **ret_slot);
+
+/* Whether the message can still be sent as a call, or as an event. 0, -EINVAL or -EALREADY. */
+int client_check_draft(const struct bus_message *message, enum message_type type,
+                       struct bus_error *error);
 
 /* The parts of a call that bus_stream_open() has in common with it: sends, waiting for
  * room in the output … */
 int call_send(struct bus *bus, const struct outgoing *call, uint64_t deadline,
               struct bus_error *error);
 /* … puts into words why waiting has ended early; returns `r` … */
-int call_explain(struct bus *bus, struct span to, int r, struct bus_error *error);
+int call_explain(struct bus *bus, const struct outgoing *call, int r, struct bus_error *error);
 /* … cancels … */
 void call_send_cancel(struct bus *bus, struct span to, uint64_t id);
-/* … whether this is a call that can be sent, what its bus_message_set_timeout() said, and
- * that on the wire; -EINVAL: beyond what the protocol has. */
-int call_check_draft(const struct bus_message *call, struct bus_error *error);
+/* … what the call's bus_message_set_timeout() said, and that on the wire, where an event has
+ * none; -EINVAL: beyond what the protocol has. */
 uint64_t call_timeout_of(const struct bus_message *call);
 int call_set_timeout(struct outgoing *call, uint64_t timeout, struct bus_error *error);
+
+/* The output has room again: tells the publishers who have waited for it. */
+void publishers_tell(struct bus *bus);
 
 void loop_init(struct loop *loop);
 void loop_deinit(struct loop *loop);

@@ -311,6 +311,24 @@ int bus_message_set_to(struct bus_message *message, const char *to)
     return set_string(message, STRING_TO, &message->envelope.to, to);
 }
 
+int bus_message_set_retain(struct bus_message *message, enum bus_retain level)
+{
+    if (!is_open(message) || message->envelope.type != MESSAGE_EVENT ||
+        (unsigned)level > BUS_RETAIN_DISK)
+        return -EINVAL;
+    message->envelope.retain = span_from(retain_names[level]);
+    return 0;
+}
+
+int bus_message_set_ttl(struct bus_message *message, uint64_t ttl_ms)
+{
+    if (!is_open(message) || message->envelope.type != MESSAGE_EVENT || ttl_ms == 0 ||
+        ttl_ms > GRAMMAR_INTEGER_MAX)
+        return -EINVAL;
+    message->envelope.ttl = ttl_ms;
+    return 0;
+}
+
 bool header_is_free(const char *key)
 {
     static const char format[] =
@@ -417,6 +435,8 @@ void message_outgoing(struct bus_message *message, struct outgoing *ret_outgoing
         .topic = envelope->topic,
         .error = envelope->error,
         .message = span_from(message->strings[STRING_ERROR_TEXT]),
+        .retain = envelope->retain,
+        .ttl = envelope->ttl,
         .body = envelope->body,
         .body_checked = true,
         .headers = &draft->headers,

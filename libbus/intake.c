@@ -90,16 +90,21 @@ static void intake(struct bus *bus, struct bus_message *message)
             return;
         }
     }
+    if (!bus->greeted && envelope->type == MESSAGE_CALL) {
+        /* The answer may have to wait for what only the greeting says. */
+        client_garbled(bus, BUS_ERROR_INVALID_MESSAGE, "a call before the greeting", 0);
+        bus_message_unref(message);
+        return;
+    }
     if (envelope->type == MESSAGE_EVENT && span_is(envelope->sender, "bus") &&
         take_notice(bus, message)) {
         bus_message_unref(message);
         return;
     }
-    if (envelope->retained)
-        subscriptions_claim(bus, message);
     if (bus->channel && envelope->type == MESSAGE_EVENT && envelope->id)
         channel_acknowledge(bus, message);
-    client_queue(bus, message);
+    if (!envelope->retained || !subscriptions_claim(bus, message))
+        client_queue(bus, message);
     if (bus->channel && !channel_keep(bus, message))
         client_lose(bus, false, BUS_ERROR_LIMIT_EXCEEDED,
                     "the other side sends more than is taken while something else is waited for");
@@ -307,10 +312,13 @@ static void end_call(struct bus *bus, const struct output_mark *mark)
 }
 
 /* The kernel will not pass the fds of the first message on (too many are in flight
- * for this user): takes the message back and tells whoever waits for it. */
-static void fds_refused(struct bus *bus)
+ * for this user, or the bus lets none in): takes the message back and tells whoever waits
+ * for it. */
+static void fds_refused(struct bus *bus, int refusal)
 {
-    static const char text[] = "the system passes no more file descriptors: too many are in flight";
+    const char *text = refusal == -EPERM
+                           ? "the bus takes no file descriptors from this client"
+                           : "the system passes no more file descriptors: too many are in flight";
     struct output_mark *mark = output_drop_first(&bus->output);
 
     if (mark->type == MESSAGE_CALL || mark->type == MESSAGE_EVENT) {
@@ -338,8 +346,8 @@ void client_flush(struct bus *bus)
 
     while (output_size(output) > 0) {
         int r = output_write(output, bus->fd, SIZE_MAX);
-        if (r == -ETOOMANYREFS) {
-            fds_refused(bus);
+        if (r == -ETOOMANYREFS || (r == -EPERM && output_has_fds_first(output))) {
+            fds_refused(bus, r);
         } else if (r == -EAGAIN) {
             break;
         } else if (r < 0) {
@@ -405,8 +413,9 @@ int client_send(struct bus *bus, const struct outgoing *message, struct bus_erro
     if (r < 0)
         return r;
     size_t size = output_size(output) - before;
-    if (!bus->greeted && size > CLIENT_UNGREETED_BYTES) {
-        /* What the bus would skip as too long it could not answer by its id. */
+    if (!bus->greeted && (size > CLIENT_UNGREETED_BYTES || message->fd_count > 0)) {
+        /* What the bus would skip as too long it could not answer by its id; and file
+         * descriptors it may only take from those that it has let in. */
         output_undo(output, size);
         if (!client_greeted(bus))
             return bus_error_set_errno(error, -ECONNRESET, "the bus has not greeted us");

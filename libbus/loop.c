@@ -278,9 +278,9 @@ static bool flush_all(struct bus *bus)
     if (!bus->choked || output_weight(&bus->output) > bus->output_limit / 2)
         return did;
     bus->choked = false;
-    if (!bus->writable_handler || !client_is_live(bus))
-        return did;
-    bus->writable_handler(bus, bus->writable_userdata);
+    if (bus->writable_handler && client_is_live(bus))
+        bus->writable_handler(bus, bus->writable_userdata);
+    publishers_tell(bus);
     client_flush(bus);
     return true;
 }

@@ -214,6 +214,11 @@ const char *bus_message_topic(struct bus_message *message)
     return string_of(message, STRING_TOPIC, message->envelope.topic);
 }
 
+const char *bus_message_group(struct bus_message *message)
+{
+    return string_of(message, STRING_GROUP, message->envelope.group);
+}
+
 const char *bus_message_method(struct bus_message *message)
 {
     return string_of(message, STRING_METHOD, message->envelope.method);
@@ -265,6 +270,16 @@ uint64_t bus_message_timeout(const struct bus_message *message)
 bool bus_message_is_retained(const struct bus_message *message)
 {
     return message->envelope.retained;
+}
+
+enum bus_retain bus_message_retain(const struct bus_message *message)
+{
+    struct span level = message->envelope.retain;
+    unsigned i = BUS_RETAIN_DISK;
+
+    while (i > BUS_RETAIN_NO && !(level.data && span_is(level, retain_names[i])))
+        i--;
+    return (enum bus_retain)i;
 }
 
 bool bus_message_no_reply(const struct bus_message *message)

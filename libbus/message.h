@@ -33,6 +33,7 @@ enum message_string {
     STRING_PATH,
     STRING_ERROR_NAME,
     STRING_ERROR_TEXT,
+    STRING_GROUP,
     STRING_COUNT
 };
 
@@ -111,6 +112,9 @@ void message_sent(struct bus_message *message, bool sealed);
 
 /* Lets go of a body in sealed memory. */
 void message_drop_sealed(struct bus_message *message);
+
+/* The levels of enum bus_retain by their names; NULL for none. */
+extern const char *const retain_names[BUS_RETAIN_DISK + 1];
 
 /* Whether a program may use the key for itself: it is none of the protocol's, and
  * can stand in a message. */

@@ -35,19 +35,51 @@ static void refuse_all(struct name_owner *owner, struct bus_message *why)
     slot_unref(&owner->names.slot);
 }
 
+static int compare_numbers(const void *a, const void *b)
+{
+    uint64_t left = *(const uint64_t *)a;
+    uint64_t right = *(const uint64_t *)b;
+
+    return left < right ? -1 : left > right;
+}
+
+bool name_owner_is(const struct name_owner *owner, struct span unique)
+{
+    uint64_t number = grammar_unique_name(unique);
+
+    return number > 0 && owner->owner_count > 0 &&
+           bsearch(&number, owner->owners, owner->owner_count, sizeof(number), compare_numbers);
+}
+
+/* Remembers the owners of the event's body: one, or an array of those who share the
+ * name. */
+static int remember(struct name_owner *owner, const json_t *body)
+{
+    const json_t *first = json_object_get(body, "owner");
+    const json_t *all = json_object_get(body, "owners");
+    size_t count = json_is_array(all) ? json_array_size(all) : first ? 1 : 0;
+    uint64_t *owners = body ? realloc(owner->owners, (count + 1) * sizeof(*owners)) : NULL;
+
+    if (!owners)
+        return -ENOMEM;
+    for (size_t i = 0; i < count; i++) {
+        const json_t *unique = json_is_array(all) ? json_array_get(all, i) : first;
+        owners[i] = grammar_unique_name(span_from(json_string_value(unique)));
+    }
+    qsort(owners, count, sizeof(*owners), compare_numbers);
+    owner->owners = owners;
+    owner->owner_count = count;
+    return 0;
+}
+
 static void name_changed(struct bus_message *event, void *userdata)
 {
     struct name_owner *owner = userdata;
-    const char *unique = NULL;
 
-    if (bus_message_type(event) == BUS_MESSAGE_ERROR) {
+    if (bus_message_type(event) == BUS_MESSAGE_ERROR)
         refuse_all(owner, event);
-        return;
-    }
-    bus_message_unpack(event, NULL, "{s:s}", "owner", &unique);
-    if (!unique || strlen(unique) >= sizeof(owner->unique))
-        unique = "";
-    strcpy(owner->unique, unique);
+    else if (remember(owner, bus_message_body(event)) < 0)
+        client_lose(event->bus, false, "errno.ENOMEM", "out of memory");
 }
 
 static struct name_owner *find(struct bus *bus, const char *name, uint64_t hash)
@@ -94,6 +126,8 @@ void name_owner_put(struct bus *bus, struct name_owner *owner, bool tell)
     if (--owner->users == 0) {
         unlist(bus, owner);
         slot_end(&owner->names.slot, tell);
+        free(TAKE(owner->owners));
+        owner->owner_count = 0;
     }
     slot_unref(&owner->names.slot);
 }

@@ -9,13 +9,16 @@
 #include "libbus/error.h"
 #include "libbus/wire/grammar.h"
 
-#define NAME_FLAGS (BUS_NAME_QUEUE | BUS_NAME_REPLACE | BUS_NAME_ALLOW_REPLACEMENT)
+#define NAME_FLAGS                                                                                 \
+    (BUS_NAME_QUEUE | BUS_NAME_REPLACE | BUS_NAME_ALLOW_REPLACEMENT | BUS_NAME_SHARED)
 
 /* Somebody who wants to know the owner of a name. */
 struct watch {
     struct subscription names;
     bus_name_handler handler;
     void *userdata;
+    bool told;
+    char owner[UNIQUE_NAME_SIZE]; /* empty: nobody */
 };
 
 static int check_name(const char *name, struct bus_error *error)
@@ -55,16 +58,17 @@ int bus_request_name(struct bus *bus, const char *name, unsigned flags, struct b
     if (flags & ~(unsigned)NAME_FLAGS)
         return bus_error_set_errno(error, -EINVAL, "there are no such flags for a name: %#x",
                                    flags & ~(unsigned)NAME_FLAGS);
-    int size = snprintf(body, sizeof(body), "{\"name\":\"%s\"%s%s%s}", name,
+    int size = snprintf(body, sizeof(body), "{\"name\":\"%s\"%s%s%s%s}", name,
                         flags & BUS_NAME_QUEUE ? ",\"queue\":true" : "",
                         flags & BUS_NAME_REPLACE ? ",\"replace\":true" : "",
-                        flags & BUS_NAME_ALLOW_REPLACEMENT ? ",\"allow_replacement\":true" : "");
+                        flags & BUS_NAME_ALLOW_REPLACEMENT ? ",\"allow_replacement\":true" : "",
+                        flags & BUS_NAME_SHARED ? ",\"shared\":true" : "");
     r = call_bus(bus, "RequestName", body, (size_t)size, error, &reply);
     if (r < 0)
         return r;
     r = bus_message_unpack(reply, error, "{s:s}", "state", &state);
     if (r == 0)
-        r = strcmp(state, "owner") == 0;
+        r = strcmp(state, "queued") != 0;
     bus_message_unref(reply);
     return r;
 }
@@ -83,11 +87,18 @@ int bus_release_name(struct bus *bus, const char *name, struct bus_error *error)
 static void watch_changed(struct bus_message *event, void *userdata)
 {
     struct watch *watch = userdata;
-    const char *owner = NULL;
+    const char *owner = "";
 
     bus_message_unpack(event, NULL, "{s:s}", "owner", &owner);
-    watch->handler(bus_message_bus(event), watch->names.pattern + strlen(NAME_TOPIC_PREFIX), owner,
-                   watch->userdata);
+    if (strlen(owner) >= sizeof(watch->owner))
+        owner = "";
+    /* Others may have come or gone who own it, too. */
+    if (watch->told && strcmp(watch->owner, owner) == 0)
+        return;
+    watch->told = true;
+    strcpy(watch->owner, owner);
+    watch->handler(bus_message_bus(event), watch->names.pattern + strlen(NAME_TOPIC_PREFIX),
+                   owner[0] ? owner : NULL, watch->userdata);
 }
 
 int bus_watch_name(struct bus *bus, const char *name, bus_name_handler handler, void *userdata,

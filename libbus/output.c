@@ -225,6 +225,9 @@ static int append_keys(struct output *output, const struct outgoing *message)
     p = put_string(p, SPAN(",\"path\":\""), message->path);
     p = put_string(p, SPAN(",\"topic\":\""), message->topic);
     p = put_string(p, SPAN(",\"error\":\""), message->error);
+    p = put_string(p, SPAN(",\"retain\":\""), message->retain);
+    if (message->ttl)
+        p = put_number(put(p, SPAN(",\"ttl\":")), message->ttl);
     if (message->no_reply)
         p = put(p, SPAN(",\"no_reply\":true"));
     if (message->more)
@@ -423,7 +426,7 @@ int output_write(struct output *output, int fd, size_t limit)
     size_t size = MIN(output_size(output), limit);
     struct fds *fds = NULL;
 
-    if (mark && mark->start == output->position) {
+    if (output_has_fds_first(output)) {
         fds = mark->fds;
         first = first->next == &output->marks ? NULL : first->next;
         mark = LIST_ENTRY(first, struct output_mark, link);
@@ -442,6 +445,13 @@ int output_write(struct output *output, int fd, size_t limit)
     output->blocked = (size_t)n < size;
     output_advance(output, (size_t)n);
     return output->blocked ? -EAGAIN : 0;
+}
+
+bool output_has_fds_first(const struct output *output)
+{
+    struct list *first = list_first(&output->marks);
+
+    return first && LIST_ENTRY(first, struct output_mark, link)->start == output->position;
 }
 
 struct output_mark *output_drop_first(struct output *output)

@@ -51,11 +51,13 @@ struct outgoing {
     struct span path;
     struct span topic;
     struct span error;
+    struct span retain;
     struct span message;        /* plain text; becomes a JSON string here */
     struct span body;           /* JSON text */
     const json_t *tree;         /* the body, if there is no text */
     const struct list *headers; /* struct header; NULL: none */
     uint64_t id;                /* 0: none */
+    uint64_t ttl;               /* 0: none */
     uint64_t timeout;           /* only if has_timeout */
     bool has_timeout;
     bool no_reply;
@@ -139,9 +141,12 @@ int output_attach(struct output *output, const struct outgoing *message, size_t 
 void output_undo(struct output *output, size_t size);
 
 /* One sendmsg(2): up to the next message with fds, at most `limit` bytes. 0 if all
- * of that has gone, -EAGAIN if the socket is full now, -ETOOMANYREFS if the kernel
- * refuses the fds of the first message, or what else sendmsg says. */
+ * of that has gone, -EAGAIN if the socket is full now, -ETOOMANYREFS or -EPERM if the
+ * kernel refuses the fds of the first message, or what else sendmsg says. */
 int output_write(struct output *output, int fd, size_t limit);
+
+/* Whether the first message has fds that are still to be sent. */
+bool output_has_fds_first(const struct output *output);
 
 /* Drops the first message, which has fds; none of it may have gone. The caller
  * owns the mark, with fds closed. */

@@ -161,7 +161,7 @@ int bus_stream_open(struct bus_message *call, struct bus_stream **ret_stream,
 {
     struct bus_stream *stream;
     struct outgoing outgoing;
-    int r = call_check_draft(call, error);
+    int r = client_check_draft(call, MESSAGE_CALL, error);
 
     if (r < 0)
         return r;
@@ -179,7 +179,7 @@ int bus_stream_open(struct bus_message *call, struct bus_stream **ret_stream,
     outgoing.id = stream->pending.id;
     client_enter(call->bus);
     r = call_send(call->bus, &outgoing, pending_deadline(call->bus, stream->timeout), error);
-    r = call_explain(call->bus, outgoing.to, r, error);
+    r = call_explain(call->bus, &outgoing, r, error);
     if (r < 0) {
         pending_remove(call->bus, &stream->pending);
         stream_free(stream);

@@ -2,6 +2,7 @@
 #include "libbus/subscribe.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -151,6 +152,7 @@ static void subscription_destroy(struct bus_slot *slot)
 
     bus_message_unref(subscription->refusal);
     free(subscription->pattern);
+    free(subscription->group);
     free(subscription);
 }
 
@@ -177,11 +179,13 @@ static void queue_null(struct bus *bus, struct subscription *subscription)
 
 static void settle(struct bus *bus, struct subscription *subscription, struct bus_message *answer)
 {
-    json_int_t id, retained = 0;
+    json_int_t id = 0, retained = 0;
 
-    if (bus_message_unpack(answer, NULL, "{s:I, s?I}", "subscription", &id, "retained", &retained) <
+    bool only = subscription->retained == BUS_RETAINED_ONLY;
+
+    if (bus_message_unpack(answer, NULL, "{s?I, s?I}", "subscription", &id, "retained", &retained) <
             0 ||
-        id < 1 || retained < 0) {
+        (id < 1 && !only) || retained < 0) {
         client_lose(bus, false, BUS_ERROR_INVALID_MESSAGE,
                     "the bus answered Subscribe without a subscription");
         return;
@@ -189,11 +193,14 @@ static void settle(struct bus *bus, struct subscription *subscription, struct bu
     subscription->id = (uint64_t)id;
     subscription->since = answer->position;
     subscription->snapshot_left = (uint64_t)retained;
-    if (!subscription->slot.bus)
+    subscription->values_left = (uint64_t)retained;
+    if (!subscription->slot.bus && !only)
         unsubscribe(bus, subscription->id);
     if (retained > 0) {
         list_append(&bus->subscriptions.snapshots, &subscription->snapshot);
         slot_ref(&subscription->slot);
+    } else if (only && subscription->slot.bus) {
+        slot_end(&subscription->slot, false);
     } else if (subscription->eager && subscription->slot.bus) {
         queue_null(bus, subscription);
     }
@@ -239,25 +246,41 @@ void subscription_refuse(struct subscription *subscription, struct bus_message *
     handler(why, userdata);
 }
 
-static int ask(struct bus *bus, struct subscription *subscription, const char *sender,
-               struct bus_error *error)
+/* The arguments of Subscribe; what is not said is as the bus has it by itself. */
+static void write_arguments(struct text *body, const char *pattern,
+                            const struct bus_subscription_options *options)
 {
-    char body[2 * GRAMMAR_NAME_MAX + 64];
-    int size = sender ? snprintf(body, sizeof(body), "{\"topic\":\"%s\",\"sender\":\"%s\"}",
-                                 subscription->pattern, sender)
-                      : snprintf(body, sizeof(body), "{\"topic\":\"%s\"}", subscription->pattern);
+    text_printf(body, "{\"topic\":\"%s\"", pattern);
+    if (options->sender)
+        text_printf(body, ",\"sender\":\"%s\"", options->sender);
+    if (options->group)
+        text_printf(body, ",\"group\":\"%s\"", options->group);
+    if (options->retained != BUS_RETAINED_FIRST)
+        text_printf(body, ",\"retained\":%s",
+                    options->retained == BUS_RETAINED_NO ? "false" : "\"only\"");
+    if (options->overflow != BUS_OVERFLOW_DROP)
+        text_printf(body, ",\"overflow\":\"%s\"",
+                    options->overflow == BUS_OVERFLOW_LATEST ? "latest" : "disconnect");
+    text_append_string(body, "}");
+}
+
+static int ask(struct bus *bus, struct subscription *subscription,
+               const struct bus_subscription_options *options, struct bus_error *error)
+{
+    CLEANUP(text_deinit) struct text body = TEXT_INIT;
+
+    write_arguments(&body, subscription->pattern, options);
+    int r = body.failed ? -ENOMEM : pending_add(bus, &subscription->pending, 0);
+    if (r < 0)
+        return bus_error_set_errno(error, r, "out of memory");
     struct outgoing call = {
         .type = MESSAGE_CALL,
         .to = SPAN("bus"),
         .method = SPAN("Subscribe"),
-        .body = {body, (size_t)size},
+        .body = text_span(&body),
+        .id = subscription->pending.id,
         .own = true,
     };
-    int r = pending_add(bus, &subscription->pending, 0);
-
-    if (r < 0)
-        return bus_error_set_errno(error, r, "out of memory");
-    call.id = subscription->pending.id;
     r = client_send(bus, &call, error);
     if (r < 0)
         pending_remove(bus, &subscription->pending);
@@ -266,8 +289,10 @@ static int ask(struct bus *bus, struct subscription *subscription, const char *s
     return r;
 }
 
-static int check(const char *pattern, const char *sender, struct bus_error *error)
+static int check(const char *pattern, const struct bus_subscription_options *options,
+                 struct bus_error *error)
 {
+    const char *sender = options->sender;
     size_t offset = 0;
     const char *reason = grammar_check_pattern(span_from(pattern), &offset);
 
@@ -278,17 +303,40 @@ static int check(const char *pattern, const char *sender, struct bus_error *erro
     if (reason)
         return bus_error_set_errno(error, -EINVAL, "'%s' is no name: %s (at byte %zu)", sender,
                                    reason, offset);
+    reason = options->group ? grammar_check_group(span_from(options->group), &offset) : NULL;
+    if (reason)
+        return bus_error_set_errno(error, -EINVAL, "'%s' is no name of a group: %s (at byte %zu)",
+                                   options->group, reason, offset);
+    if (options->group && options->retained == BUS_RETAINED_ONLY)
+        return bus_error_set_errno(error, -EINVAL, "a group gets no last values");
+    if (options->group && options->overflow != BUS_OVERFLOW_DROP)
+        return bus_error_set_errno(error, -EINVAL,
+                                   "what the members of a group leave unread goes to others: "
+                                   "there is no overflow");
+    if ((unsigned)options->retained > BUS_RETAINED_ONLY)
+        return bus_error_set_errno(error, -EINVAL, "%d is no value of enum bus_retained",
+                                   (int)options->retained);
+    if ((unsigned)options->overflow > BUS_OVERFLOW_DISCONNECT)
+        return bus_error_set_errno(error, -EINVAL, "%d is no value of enum bus_overflow",
+                                   (int)options->overflow);
     return 0;
 }
 
 /* All that can fail, once the slot is live. */
 static int start(struct bus *bus, struct subscription *subscription, const char *pattern,
-                 const char *sender, struct bus_error *error)
+                 const struct bus_subscription_options *options, struct bus_error *error)
 {
+    const char *sender = options->sender;
     int r;
 
+    if (bus->channel && (options->group || options->retained == BUS_RETAINED_ONLY ||
+                         options->overflow != BUS_OVERFLOW_DROP))
+        return bus_error_set_errno(error, -EINVAL,
+                                   "a channel has no last values, queue groups and overflow "
+                                   "policies: those are the bus's");
     subscription->pattern = strdup(pattern);
-    if (!subscription->pattern)
+    subscription->group = options->group ? strdup(options->group) : NULL;
+    if (!subscription->pattern || (options->group && !subscription->group))
         return bus_error_set_errno(error, -ENOMEM, "out of memory");
     if (sender && (sender[0] == ':' || strcmp(sender, "bus") == 0)) {
         strcpy(subscription->sender, sender);
@@ -297,13 +345,14 @@ static int start(struct bus *bus, struct subscription *subscription, const char 
                                    "all that comes on a channel is from %s: filter by that or by "
                                    "nobody",
                                    bus_channel_peer(bus));
-    } else if (sender) {
+    } else if (sender && options->retained != BUS_RETAINED_ONLY) {
         r = name_owner_get(bus, sender, &subscription->owner, error);
         if (r < 0)
             return r;
         list_append(&subscription->owner->dependents, &subscription->dependent);
     }
-    r = subscription_link(bus, subscription);
+    /* One that gets last values only is not found by events. */
+    r = options->retained == BUS_RETAINED_ONLY ? 0 : subscription_link(bus, subscription);
     if (r < 0)
         return bus_error_set_errno(error, r, "out of memory");
     if (bus->channel) {
@@ -312,14 +361,18 @@ static int start(struct bus *bus, struct subscription *subscription, const char 
         subscription->since = bus->input.lines.position;
         return 0;
     }
-    return ask(bus, subscription, sender, error);
+    return ask(bus, subscription, options, error);
 }
 
 int subscription_start(struct bus *bus, struct subscription *subscription, const char *pattern,
-                       const char *sender, bus_message_handler handler, void *userdata,
-                       struct bus_error *error)
+                       const struct bus_subscription_options *options, bus_message_handler handler,
+                       void *userdata, struct bus_error *error)
 {
-    int r = handler ? check(pattern, sender, error)
+    static const struct bus_subscription_options defaults = {0};
+
+    if (!options)
+        options = &defaults;
+    int r = handler ? check(pattern, options, error)
                     : bus_error_set_errno(error, -EINVAL, "a subscription needs a handler");
 
     if (r < 0) {
@@ -336,7 +389,8 @@ int subscription_start(struct bus *bus, struct subscription *subscription, const
     subscription->pending.answered = subscription_answered;
     subscription->handler = handler;
     subscription->since = UINT64_MAX;
-    r = start(bus, subscription, pattern, sender, error);
+    subscription->retained = options->retained;
+    r = start(bus, subscription, pattern, options, error);
     if (r < 0)
         slot_end(&subscription->slot, true);
     return r;
@@ -367,19 +421,40 @@ int subscription_wait(struct bus *bus, struct subscription *subscription, struct
     return r;
 }
 
-static int subscribe(struct bus *bus, const char *pattern, const char *sender,
-                     bus_message_handler handler, void *userdata, bool wait,
-                     struct bus_slot **ret_slot, struct bus_error *error)
+int bus_subscribe_with_async(struct bus *bus, const char *pattern,
+                             const struct bus_subscription_options *options,
+                             bus_message_handler handler, void *userdata,
+                             struct bus_slot **ret_slot)
+{
+    struct subscription *subscription = calloc(1, sizeof(*subscription));
+
+    if (!subscription)
+        return -ENOMEM;
+    int r = subscription_start(bus, subscription, pattern, options, handler, userdata, NULL);
+    if (r == 0)
+        slot_give(&subscription->slot, ret_slot);
+    return r;
+}
+
+int bus_subscribe_with(struct bus *bus, const char *pattern,
+                       const struct bus_subscription_options *options, bus_message_handler handler,
+                       void *userdata, struct bus_slot **ret_slot, struct bus_error *error)
 {
     struct subscription *subscription = calloc(1, sizeof(*subscription));
 
     if (!subscription)
         return bus_error_set_errno(error, -ENOMEM, "out of memory");
-    int r = subscription_start(bus, subscription, pattern, sender, handler, userdata, error);
-    if (r == 0 && wait)
+    int r = subscription_start(bus, subscription, pattern, options, handler, userdata, error);
+    if (r == 0) {
+        /* One that has no last values to wait for may have ended with the answer. */
+        slot_ref(&subscription->slot);
         r = subscription_wait(bus, subscription, error);
-    if (r == 0)
-        slot_give(&subscription->slot, ret_slot);
+        if (r == 0) {
+            r = (int)MIN(subscription->values_left, (uint64_t)INT_MAX);
+            slot_give(&subscription->slot, ret_slot);
+        }
+        slot_unref(&subscription->slot);
+    }
     return r;
 }
 
@@ -387,34 +462,52 @@ int bus_subscribe(struct bus *bus, const char *pattern, const char *sender,
                   bus_message_handler handler, void *userdata, struct bus_slot **ret_slot,
                   struct bus_error *error)
 {
-    return subscribe(bus, pattern, sender, handler, userdata, true, ret_slot, error);
+    const struct bus_subscription_options options = {.sender = sender};
+    int r = bus_subscribe_with(bus, pattern, &options, handler, userdata, ret_slot, error);
+
+    return MIN(r, 0);
 }
 
 int bus_subscribe_async(struct bus *bus, const char *pattern, const char *sender,
                         bus_message_handler handler, void *userdata, struct bus_slot **ret_slot)
 {
-    return subscribe(bus, pattern, sender, handler, userdata, false, ret_slot, NULL);
+    const struct bus_subscription_options options = {.sender = sender};
+
+    return bus_subscribe_with_async(bus, pattern, &options, handler, userdata, ret_slot);
 }
 
-void subscriptions_claim(struct bus *bus, struct bus_message *event)
+bool subscriptions_claim(struct bus *bus, struct bus_message *event)
 {
     struct list *first = list_first(&bus->subscriptions.snapshots);
 
     if (!first)
-        return;
+        return false;
     struct subscription *subscription = LIST_ENTRY(first, struct subscription, snapshot);
-    event->target = slot_ref(&subscription->slot);
+    bool taken = subscription->claim && subscription->slot.bus;
+    if (taken)
+        subscription->claim(subscription, event);
+    else
+        event->target = slot_ref(&subscription->slot);
     if (--subscription->snapshot_left == 0)
         snapshot_end(subscription);
+    return taken;
 }
 
 static bool is_from(const struct subscription *subscription, const struct bus_message *event)
 {
-    const char *sender = subscription->owner ? subscription->owner->unique : subscription->sender;
+    if (subscription->owner)
+        return name_owner_is(subscription->owner, event->envelope.sender);
+    return !subscription->sender[0] || span_is(event->envelope.sender, subscription->sender);
+}
 
-    if (!subscription->owner && !sender[0])
-        return true;
-    return span_is(event->envelope.sender, sender);
+/* An event for a group is for the subscriptions of that group, any other for those of
+ * none. */
+static bool is_for(const struct subscription *subscription, const struct bus_message *event)
+{
+    struct span group = event->envelope.group;
+
+    return group.size > 0 ? subscription->group && span_is(group, subscription->group)
+                          : !subscription->group;
 }
 
 /* The next subscription from `node` on that the event is for. */
@@ -423,7 +516,7 @@ static struct subscription *next_match(const struct list *head, struct list *nod
 {
     for (; node != head; node = node->next) {
         struct subscription *s = of_link(node);
-        if (s->slot.bus && event->position > s->since && is_from(s, event) &&
+        if (s->slot.bus && event->position > s->since && is_for(s, event) && is_from(s, event) &&
             (s->route || grammar_matches(span_from(s->pattern), event->envelope.topic)))
             return s;
     }
@@ -481,7 +574,10 @@ void subscriptions_deliver(struct bus *bus, struct bus_message *event)
         deliver_to_all(bus, event);
     } else if (event->target->bus) {
         struct subscription *s = CONTAINER_OF(event->target, struct subscription, slot);
+        bool last = s->values_left > 0 && --s->values_left == 0;
         s->handler(event, s->slot.userdata);
+        if (last && s->retained == BUS_RETAINED_ONLY && s->slot.bus)
+            slot_end(&s->slot, false);
     }
     if (--subscriptions->handing_out == 0)
         sweep(subscriptions);

@@ -24,6 +24,7 @@
 #include "bus/bus.h"
 #include "libbus/base/hash.h"
 #include "libbus/base/list.h"
+#include "libbus/base/span.h"
 #include "libbus/pending.h"
 #include "libbus/slot.h"
 
@@ -53,7 +54,13 @@ struct subscription {
     bool settled;   /* the bus has answered */
     bool waited;    /* a blocking function waits for the answer */
     bool eager;     /* when there is no last value, make a null event */
+    enum bus_retained retained;
+    char *group;          /* NULL: none */
+    uint64_t values_left; /* last values whose handler has not been called yet */
     struct bus_message *refusal;
+    /* For whoever waits for its last values: takes one as it is read. NULL: they go to the
+     * handler. */
+    void (*claim)(struct subscription *subscription, struct bus_message *value);
 };
 
 /* Who owns a name, as far as dispatched messages say. */
@@ -62,8 +69,9 @@ struct name_owner {
     struct hash_node node;
     bool listed;
     unsigned users;
-    struct list dependents;        /* struct subscription */
-    char unique[UNIQUE_NAME_SIZE]; /* empty: nobody */
+    struct list dependents; /* struct subscription */
+    uint64_t *owners;       /* the numbers of their unique names, sorted */
+    size_t owner_count;
 };
 
 struct subscriptions {
@@ -82,10 +90,10 @@ void subscriptions_init(struct subscriptions *subscriptions);
 void subscriptions_deinit(struct subscriptions *subscriptions);
 
 /* Makes `subscription` (zeroed, malloc'ed, the first member of its object) live and
- * asks the bus for it. On failure it has been freed. */
+ * asks the bus for it. `options` may be NULL. On failure it has been freed. */
 int subscription_start(struct bus *bus, struct subscription *subscription, const char *pattern,
-                       const char *sender, bus_message_handler handler, void *userdata,
-                       struct bus_error *error);
+                       const struct bus_subscription_options *options, bus_message_handler handler,
+                       void *userdata, struct bus_error *error);
 
 /* Waits for the bus's answer. On failure the subscription has ended. */
 int subscription_wait(struct bus *bus, struct subscription *subscription, struct bus_error *error);
@@ -93,8 +101,9 @@ int subscription_wait(struct bus *bus, struct subscription *subscription, struct
 /* Ends it and tells its handler why. */
 void subscription_refuse(struct subscription *subscription, struct bus_message *why);
 
-/* At reading: gives a last value to the subscription whose turn it is. */
-void subscriptions_claim(struct bus *bus, struct bus_message *event);
+/* At reading: gives a last value to the subscription whose turn it is. True if that has
+ * taken it. */
+bool subscriptions_claim(struct bus *bus, struct bus_message *event);
 
 /* Whether any is for it. */
 bool subscriptions_want(struct bus *bus, const struct bus_message *event);
@@ -106,5 +115,8 @@ void subscriptions_deliver(struct bus *bus, struct bus_message *event);
 int name_owner_get(struct bus *bus, const char *name, struct name_owner **ret_owner,
                    struct bus_error *error);
 void name_owner_put(struct bus *bus, struct name_owner *owner, bool tell);
+
+/* Whether a unique name is one of the name's owners. */
+bool name_owner_is(const struct name_owner *owner, struct span unique);
 
 #endif

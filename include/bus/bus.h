@@ -75,6 +75,7 @@ struct bus_error {
 #define BUS_ERROR_NO_REPLY             "bus.NoReply"            /* -ENOMSG */
 #define BUS_ERROR_CANCELLED            "bus.Cancelled"          /* -ECANCELED */
 #define BUS_ERROR_START_FAILED         "bus.StartFailed"        /* -ECHILD */
+#define BUS_ERROR_STORAGE_FAILED       "bus.StorageFailed"      /* -EIO */
 #define BUS_ERROR_DISCONNECTED         "bus.Disconnected"       /* -ECONNRESET */
 
 /* ----------------------------------------------------------------- types */
@@ -88,6 +89,9 @@ struct bus_message;
 /* A registration (subscription, pending call, service, name watch) that can be
  * cancelled by freeing its slot. */
 struct bus_slot;
+
+/* One who publishes in bulk. */
+struct bus_publisher;
 
 /* The replies of a call that asks for several, one after the other. */
 struct bus_stream;
@@ -122,12 +126,20 @@ typedef void (*bus_message_handler)(struct bus_message *message, void *userdata)
  * last reference goes without an answer is answered with bus.NoReply. */
 typedef int (*bus_call_handler)(struct bus_message *call, void *userdata);
 
-/* A name has `owner` (a unique name) now, or nobody owns it (NULL). */
+/* A name has `owner` (a unique name) now, of several the first, or nobody owns it
+ * (NULL). */
 typedef void (*bus_name_handler)(struct bus *bus, const char *name, const char *owner,
                                  void *userdata);
 
+/* So many connections listen to `topic` now. */
+typedef void (*bus_count_handler)(struct bus *bus, const char *topic, uint64_t count,
+                                  void *userdata);
+
 /* Something about the connection as a whole, see the function that sets it. */
 typedef void (*bus_handler)(struct bus *bus, void *userdata);
+
+/* There is room again for a publisher, see bus_publisher_set_ready_handler(). */
+typedef void (*bus_publisher_handler)(struct bus_publisher *publisher, void *userdata);
 
 /* An error of the bus that answers nothing one waits for: a publish that was
  * refused, a reply to a call that had ended. */
@@ -263,8 +275,8 @@ BUS_PUBLIC int bus_message_take_body(struct bus_message *message, json_t *body);
  * that take a body do so by themselves, and those that give one back read it; nobody
  * sees that fd among those of the message. Where the bus takes no fd more with a message
  * (fds_per_message), the body goes in the line whatever its size (-EMSGSIZE if it is too
- * long); bodies for the bus itself always do. The memory is accounted to the process that
- * writes it. */
+ * long); bodies for the bus itself and last values (bus_message_set_retain()) always do. The memory
+ * is accounted to the process that writes it. */
 BUS_PUBLIC void bus_set_memfd_threshold(struct bus *bus, uint64_t bytes);
 
 /* A big body without a copy: `size` bytes of shared memory, to be filled with JSON text
@@ -296,6 +308,25 @@ BUS_PUBLIC int bus_message_set_more(struct bus_message *message, bool more);
 /* Events: for this connection alone, subscribed or not. */
 BUS_PUBLIC int bus_message_set_to(struct bus_message *message, const char *to);
 
+/* Events: the body becomes the topic's last value, which whoever subscribes later gets
+ * first. A null body ends the value there was. It stays until … */
+enum bus_retain {
+    BUS_RETAIN_NO = 0,
+    BUS_RETAIN_CONNECTION = 1, /* … its publisher disconnects */
+    BUS_RETAIN_BUS = 2,        /* … the bus ends */
+    BUS_RETAIN_DISK = 3        /* … somebody ends it, in this life of the bus or another */
+};
+
+/* … or is over, `ttl_ms` after it was published (1 to 2^53-1; only with a value that is
+ * retained). Then a null event says so. Neither goes with bus_message_set_to() or with
+ * file descriptors: the bus refuses that with bus.InvalidMessage, and with
+ * bus.LimitExceeded what is more than one may have retained. An event whose value cannot be
+ * written to the disk has been delivered, and its value stays until the bus ends: the bus
+ * says that with bus.StorageFailed. Both return -EINVAL for
+ * another type of message or a value that is none. */
+BUS_PUBLIC int bus_message_set_retain(struct bus_message *message, enum bus_retain level);
+BUS_PUBLIC int bus_message_set_ttl(struct bus_message *message, uint64_t ttl_ms);
+
 /* Any other top-level key, passed on untouched by the bus (tracing headers and the
  * like). `value` is JSON text. -EINVAL: a key of the protocol, or one with a quote,
  * a backslash or a control character; -EBADMSG: not a JSON value. */
@@ -306,8 +337,8 @@ BUS_PUBLIC int bus_message_set_header(struct bus_message *message, const char *k
  * error, a call without reply. Does not consume the reference; a message can be
  * sent once (-EALREADY). -EAGAIN: the output is full, nothing was sent, try again
  * from the writable handler. -EMSGSIZE: longer than the bus takes (message_bytes of
- * its greeting, which a first message of more than 64 KiB waits for). -ECONNRESET: not
- * connected. All functions that send return these. */
+ * its greeting, which a first message of more than 64 KiB or with file descriptors waits
+ * for). -ECONNRESET: not connected. All functions that send return these. */
 BUS_PUBLIC int bus_send(struct bus_message *message);
 
 /* Keeps a message. A kept message that was received holds on to the piece of the
@@ -327,6 +358,7 @@ BUS_PUBLIC enum bus_message_type bus_message_type(const struct bus_message *mess
 BUS_PUBLIC const char *bus_message_sender(struct bus_message *message);
 BUS_PUBLIC const char *bus_message_to(struct bus_message *message);
 BUS_PUBLIC const char *bus_message_topic(struct bus_message *message);
+BUS_PUBLIC const char *bus_message_group(struct bus_message *message);
 BUS_PUBLIC const char *bus_message_method(struct bus_message *message);
 BUS_PUBLIC const char *bus_message_path(struct bus_message *message);
 BUS_PUBLIC const char *bus_message_error_name(struct bus_message *message);
@@ -341,6 +373,9 @@ BUS_PUBLIC uint64_t bus_message_timeout(const struct bus_message *message);
 
 /* True for a last value delivered because of a subscription, not of a change. */
 BUS_PUBLIC bool bus_message_is_retained(const struct bus_message *message);
+
+/* How long the event's body stays its topic's last value. */
+BUS_PUBLIC enum bus_retain bus_message_retain(const struct bus_message *message);
 
 /* True for a call whose caller wants no answer. */
 BUS_PUBLIC bool bus_message_no_reply(const struct bus_message *message);
@@ -400,6 +435,81 @@ BUS_PUBLIC int bus_publish_text(struct bus *bus, const char *topic, const char *
 BUS_PUBLIC int bus_publish(struct bus *bus, const char *topic, const json_t *body);
 BUS_PUBLIC int bus_publish_take(struct bus *bus, const char *topic, json_t *body);
 
+/* What became of an event: how many connections were to have it, for how many of them it
+ * was queued, and for how many it was dropped, because they had left too much unread. */
+struct bus_receipt {
+    uint64_t matched;
+    uint64_t queued;
+    uint64_t dropped;
+};
+
+/* Publishes an event of bus_message_new_event() and waits for its receipt, which comes when
+ * it has been queued for everybody, and nobody it was queued for has too much to read
+ * (queue_soft_bytes). 0 with *ret_receipt (may be NULL), or a negative errno with *error
+ * (may be NULL) filled; -ETIMEDOUT: the event may have been published all the same.
+ * `timeout_ms` may be BUS_TIMEOUT_DEFAULT or BUS_TIMEOUT_NEVER. */
+BUS_PUBLIC int bus_publish_message(struct bus_message *event, uint64_t timeout_ms,
+                                   struct bus_error *error, struct bus_receipt *ret_receipt);
+
+/* The same without waiting: the handler gets the receipt (bus_message_get_receipt()) or an
+ * error, whenever that is. Freeing the slot takes nothing back. */
+BUS_PUBLIC int bus_publish_async(struct bus_message *event, bus_message_handler handler,
+                                 void *userdata, struct bus_slot **ret_slot);
+
+/* What a receipt says. 0; the errno (negative) of an error message; -EPROTO for any other
+ * message. */
+BUS_PUBLIC int bus_message_get_receipt(struct bus_message *message,
+                                       struct bus_receipt *ret_receipt);
+
+/* Publishes many events at the pace of the slowest of those who get them, so that none is
+ * dropped however slowly they read. At most `window` events (0: the default, 1024, or 256
+ * exact ones) or 256 KiB are under way, of which the bus has not said that nobody has too
+ * much to read before them. `flags`: 0, or BUS_PUBLISHER_EXACT. The caller owns
+ * *ret_publisher and frees it, also after the connection's end.
+ *
+ * That somebody whom another publisher sends too much loses something, it cannot prevent. */
+BUS_PUBLIC int bus_publisher_new(struct bus *bus, unsigned window, unsigned flags,
+                                 struct bus_publisher **ret_publisher);
+
+/* Without waiting for receipts, which then nobody gets. Returns NULL; NULL is let pass. */
+BUS_PUBLIC struct bus_publisher *bus_publisher_free(struct bus_publisher *publisher);
+
+enum bus_publisher_flags {
+    BUS_PUBLISHER_EXACT = 1 /* a receipt for each event, where some would do */
+};
+
+/* Sends an event: as bus_publish_text(), or a message of bus_message_new_event() as
+ * bus_send() does. -EAGAIN: the window (or the output) is full and nothing was sent;
+ * bus_publisher_wait(), or wait for the ready handler. Once an event has been refused by the
+ * bus, every function of its publisher returns the errno of that. */
+BUS_PUBLIC int bus_publisher_send_text(struct bus_publisher *publisher, const char *topic,
+                                       const char *text, size_t size);
+BUS_PUBLIC int bus_publisher_send(struct bus_publisher *publisher, struct bus_message *event);
+
+/* Waits until half of the window is free, at most `timeout_ms` (UINT64_MAX: for ever). 0,
+ * -ETIMEDOUT, -ECONNRESET. Runs no callbacks. */
+BUS_PUBLIC int bus_publisher_wait(struct bus_publisher *publisher, uint64_t timeout_ms);
+
+/* Called from bus_process() when, after an -EAGAIN, half of the window is free again, or an
+ * event has been refused. It may free the publisher. Replaces the handler set before; NULL
+ * removes it. */
+BUS_PUBLIC void bus_publisher_set_ready_handler(struct bus_publisher *publisher,
+                                                bus_publisher_handler handler, void *userdata);
+
+/* Waits until the bus has queued all that was sent, and has said so. As bus_publisher_wait();
+ * *error (may be NULL) is filled on failure. More can be sent then. */
+BUS_PUBLIC int bus_publisher_finish(struct bus_publisher *publisher, uint64_t timeout_ms,
+                                    struct bus_error *error);
+
+/* The sum of the receipts that have come: of all events if BUS_PUBLISHER_EXACT, else of some
+ * of them. */
+BUS_PUBLIC void bus_publisher_get_receipt(const struct bus_publisher *publisher,
+                                          struct bus_receipt *ret_receipt);
+
+/* By those receipts, for how many connections an event was queued at the least; UINT64_MAX:
+ * none has come. */
+BUS_PUBLIC uint64_t bus_publisher_get_fewest(const struct bus_publisher *publisher);
+
 /* Subscribes to a pattern: a topic in which `*` stands for one segment and a final
  * `#` for any number of them. `sender` (NULL: anybody) is a unique name, or a
  * well-known one: then whoever owns it when an event passes. Returns when the bus
@@ -417,6 +527,66 @@ BUS_PUBLIC int bus_subscribe(struct bus *bus, const char *pattern, const char *s
 BUS_PUBLIC int bus_subscribe_async(struct bus *bus, const char *pattern, const char *sender,
                                    bus_message_handler handler, void *userdata,
                                    struct bus_slot **ret_slot);
+
+/* What happens with the last values that there are when a subscription begins. */
+enum bus_retained {
+    BUS_RETAINED_FIRST = 0, /* they come first, then what happens from then on */
+    BUS_RETAINED_NO = 1,    /* none of them comes, only what happens from then on */
+    BUS_RETAINED_ONLY = 2   /* they come, and nothing more: the subscription ends with the last */
+};
+
+/* What becomes of the events of a subscription that is not read fast enough. If several
+ * subscriptions of a connection match a topic, the strongest promise holds for all of them:
+ * disconnect before drop before latest. */
+enum bus_overflow {
+    BUS_OVERFLOW_DROP = 0,      /* past the hard limit they are dropped, with a notice: an event
+                                 * bus.overflow, for whoever has subscribed to that */
+    BUS_OVERFLOW_LATEST = 1,    /* and before that, of what waits unsent only the newest event of
+                                 * each topic is kept. Who keeps up gets every one */
+    BUS_OVERFLOW_DISCONNECT = 2 /* past the hard limit the connection is ended */
+};
+
+/* What a subscription can be told. Initialise with {0}, which is what bus_subscribe()
+ * does; fields may be added. */
+struct bus_subscription_options {
+    const char *sender; /* as for bus_subscribe(); NULL: anybody */
+    enum bus_retained retained;
+    enum bus_overflow overflow;
+    const char *group; /* a queue group to be a member of; NULL: none */
+};
+
+/* The members of a queue group share the events that they have subscribed to: each event
+ * goes to one of them, in turn, and bus_message_group() says for which group it is. One
+ * that leaves much unread is passed over, and what has not been written yet to one that
+ * goes, another one gets. Members are connections of the same user that have subscribed
+ * with the same group name; groups of different users have nothing to do with each other.
+ * What a connection subscribes to without a group it gets besides, as ever. A group gets
+ * no last values, and knows no `overflow` but BUS_OVERFLOW_DROP (else -EINVAL).
+ *
+ * Subscribes, with more to say; `options` (NULL: the defaults) is borrowed. The first one
+ * waits and returns how many last values the handler will get. -EINVAL: an option that is
+ * none. Otherwise as bus_subscribe() and bus_subscribe_async(). */
+BUS_PUBLIC int bus_subscribe_with(struct bus *bus, const char *pattern,
+                                  const struct bus_subscription_options *options,
+                                  bus_message_handler handler, void *userdata,
+                                  struct bus_slot **ret_slot, struct bus_error *error);
+BUS_PUBLIC int bus_subscribe_with_async(struct bus *bus, const char *pattern,
+                                        const struct bus_subscription_options *options,
+                                        bus_message_handler handler, void *userdata,
+                                        struct bus_slot **ret_slot);
+
+/* The last value of a topic, without subscribing. Waits for it. 1 with *ret_value, which the
+ * caller owns; 0: it has none; or a negative errno with *error (may be NULL) filled. For
+ * those that match a pattern: bus_subscribe_with() and BUS_RETAINED_ONLY. */
+BUS_PUBLIC int bus_get_retained(struct bus *bus, const char *topic, struct bus_error *error,
+                                struct bus_message **ret_value);
+
+/* Tells how many connections would get an event of the topic, now and each time that this
+ * is another number: for publishers that can sleep while it is 0. The topic has at most
+ * 239 bytes. */
+BUS_PUBLIC int bus_watch_subscribers(struct bus *bus, const char *topic, bus_count_handler handler,
+                                     void *userdata, struct bus_slot **ret_slot,
+                                     struct bus_error *error);
 
 /* Cancels a registration: its handler is not called again. NULL is let pass.
  * Returns NULL. */
@@ -533,7 +703,8 @@ struct bus_service_options {
 };
 
 /* Serves, with more to say; `options` (NULL: the defaults) is borrowed. Otherwise as
- * bus_serve(). */
+ * bus_serve(). With BUS_NAME_SHARED each owner of the name gets a part of the calls to
+ * it; with BUS_NAME_QUEUE they come once the name is ours. */
 BUS_PUBLIC int bus_serve_with(struct bus *bus, const char *name,
                               const struct bus_service_options *options,
                               const struct bus_method *methods, void *userdata,
@@ -582,21 +753,26 @@ BUS_PUBLIC bool bus_message_is_cancelled(const struct bus_message *call);
 /* ------------------------------------------------------------- names */
 
 enum bus_name_flags {
-    BUS_NAME_QUEUE = 1,            /* wait in line if it is taken */
-    BUS_NAME_REPLACE = 2,          /* take it from an owner who allows that */
-    BUS_NAME_ALLOW_REPLACEMENT = 4 /* allow that */
+    BUS_NAME_QUEUE = 1,             /* wait in line if it is taken */
+    BUS_NAME_REPLACE = 2,           /* take it from an owner who allows that */
+    BUS_NAME_ALLOW_REPLACEMENT = 4, /* allow that */
+    BUS_NAME_SHARED = 8             /* own it together with all who ask for it so */
 };
 
 /* Requests a name and waits. 1: we own it; 0: we stand in its queue
- * (BUS_NAME_QUEUE); -EEXIST: it is taken. */
+ * (BUS_NAME_QUEUE); -EEXIST: it is taken.
+ *
+ * Calls to a name with several owners go round them, one to each in turn; one that
+ * leaves much unread is passed over while others do not. So what an owner remembers
+ * from one call to the next, the owner who gets the next one does not know. */
 BUS_PUBLIC int bus_request_name(struct bus *bus, const char *name, unsigned flags,
                                 struct bus_error *error);
 
 /* Gives a name (or the place in its queue) back and waits. -EADDRNOTAVAIL: not ours. */
 BUS_PUBLIC int bus_release_name(struct bus *bus, const char *name, struct bus_error *error);
 
-/* Tells the owner of a name now and at every change, without a gap. The handler is
- * called at least once. */
+/* Tells the owner of a name now and at every change, without a gap; of several owners
+ * the first, who stays it until it goes. The handler is called at least once. */
 BUS_PUBLIC int bus_watch_name(struct bus *bus, const char *name, bus_name_handler handler,
                               void *userdata, struct bus_slot **ret_slot, struct bus_error *error);
 
@@ -687,13 +863,15 @@ BUS_PUBLIC int bus_message_take_fd(struct bus_message *message, unsigned index);
 
 /* ----------------------------------------------------------- grammar */
 
-/* Whether a text may be used as a well-known name, a topic, a pattern or a method.
+/* Whether a text may be used as a well-known name, a topic, a pattern, a method or the
+ * name of a queue group.
  * NULL if so, else a static sentence that says what is wrong, with the first wrong
  * byte in *ret_offset (may be NULL). */
 BUS_PUBLIC const char *bus_check_name(const char *text, size_t *ret_offset);
 BUS_PUBLIC const char *bus_check_topic(const char *text, size_t *ret_offset);
 BUS_PUBLIC const char *bus_check_pattern(const char *text, size_t *ret_offset);
 BUS_PUBLIC const char *bus_check_method(const char *text, size_t *ret_offset);
+BUS_PUBLIC const char *bus_check_group(const char *text, size_t *ret_offset);
 
 /* Whether a text is one JSON value as the bus takes it. Returns as above. */
 BUS_PUBLIC const char *bus_check_json(const char *text, size_t size, size_t *ret_offset);

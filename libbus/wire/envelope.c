@@ -42,6 +42,7 @@ enum value_kind {
     X(arg, TOPIC, "topic", VALUE_TOPIC, IN(EVENT), IN(EVENT), IN(EVENT))                           \
     X(arg, ERROR, "error", VALUE_METHOD, IN(ERROR), IN(ERROR), IN(ERROR))                          \
     X(arg, ABOUT, "about", VALUE_ANY, 0, IN(ERROR), 0)                                             \
+    X(arg, GROUP, "group", VALUE_WORD, 0, IN(EVENT), 0)                                            \
     X(arg, METHOD, "method", VALUE_METHOD, IN(CALL), IN(CALL), IN(CALL))                           \
     X(arg, SENDER, "sender", VALUE_DESTINATION, 0, IN_ALL, 0)                                      \
     X(arg, RETAIN, "retain", VALUE_RETAIN, IN(EVENT), IN(EVENT), 0)                                \
@@ -89,7 +90,8 @@ static const struct {
 
 /* Of the keys that only the broker sends. */
 #define BROKER_KEYS                                                                                \
-    (1u << KEY_ABOUT | 1u << KEY_SENDER | 1u << KEY_OFFSET | 1u << KEY_REASON | 1u << KEY_RETAINED)
+    (1u << KEY_ABOUT | 1u << KEY_GROUP | 1u << KEY_SENDER | 1u << KEY_OFFSET | 1u << KEY_REASON |  \
+     1u << KEY_RETAINED)
 
 static const struct span type_names[] = {
     [MESSAGE_NONE] = {"", 0},        [MESSAGE_CALL] = SPAN("call"),
@@ -157,6 +159,8 @@ static struct span *span_of(struct envelope *envelope, enum envelope_key key)
         return &envelope->retain;
     case KEY_REASON:
         return &envelope->reason;
+    case KEY_GROUP:
+        return &envelope->group;
     case KEY_MESSAGE:
         return &envelope->message;
     case KEY_ABOUT:
@@ -411,6 +415,20 @@ static const char *read_object(struct reader *reader, const char *p)
     return p;
 }
 
+/* A last value is for all who may have its topic, and for as long as it lasts. */
+static void check_retain(struct reader *reader)
+{
+    uint32_t seen = reader->seen;
+
+    if (!(seen & 1u << KEY_RETAIN))
+        invalid(reader, reader->at[KEY_TTL], "ttl", "it is for retained values: it needs retain");
+    else if (seen & 1u << KEY_TO)
+        invalid(reader, reader->at[KEY_RETAIN], "retain", "it does not go with to");
+    else if (seen & 1u << KEY_FDS)
+        invalid(reader, reader->at[KEY_FDS], "fds",
+                "a retained value cannot have file descriptors");
+}
+
 /* Whether the keys that are there are those that belong in such a message. */
 static void check_keys(struct reader *reader, const char *end, enum envelope_origin origin)
 {
@@ -445,6 +463,8 @@ static void check_keys(struct reader *reader, const char *end, enum envelope_ori
                                                          : "it does not belong in a message of "
                                                            "this type");
     }
+    if (UNLIKELY(seen & (1u << KEY_RETAIN | 1u << KEY_TTL)) && from_client)
+        check_retain(reader);
     if (envelope->type == MESSAGE_CALL && !(seen & 1u << KEY_ID) && !envelope->no_reply)
         invalid(reader, end, "id", "a call without it must be no_reply");
     if (envelope->more && envelope->no_reply)
@@ -491,7 +511,8 @@ int envelope_parse(struct envelope *envelope, const char *line, size_t size,
 }
 
 /* The keys of an event that begins as others do. */
-#define HEAD_KEYS (1u << KEY_TYPE | 1u << KEY_SENDER | 1u << KEY_TOPIC | 1u << KEY_BODY)
+#define HEAD_KEYS                                                                                  \
+    (1u << KEY_TYPE | 1u << KEY_SENDER | 1u << KEY_GROUP | 1u << KEY_TOPIC | 1u << KEY_BODY)
 
 /* To the same place of another line. */
 static void move_span(struct span *span, const char *from, const char *to)
@@ -514,6 +535,7 @@ static void head_keep(struct envelope_head *head, const struct envelope *envelop
     head->envelope = *envelope;
     move_span(&head->envelope.topic, line, head->text);
     move_span(&head->envelope.sender, line, head->text);
+    move_span(&head->envelope.group, line, head->text);
 }
 
 static bool head_fits(const struct envelope_head *head, struct envelope *envelope, const char *line,
@@ -530,6 +552,7 @@ static bool head_fits(const struct envelope_head *head, struct envelope *envelop
     *envelope = head->envelope;
     move_span(&envelope->topic, head->text, line);
     move_span(&envelope->sender, head->text, line);
+    move_span(&envelope->group, head->text, line);
     envelope->body = (struct span){body, (size_t)(end - body)};
     envelope->rest = (struct span){line + 1, size - 1};
     return true;

@@ -38,6 +38,7 @@ enum envelope_key {
     KEY_TOPIC,
     KEY_ERROR,
     KEY_ABOUT,
+    KEY_GROUP,
     KEY_METHOD,
     KEY_SENDER,
     KEY_RETAIN,
@@ -70,6 +71,7 @@ struct envelope {
     struct span sender;
     struct span retain;
     struct span reason;
+    struct span group;
     struct span message; /* … but this one: JSON text with its quotes */
     struct span about;   /* JSON text */
     struct span body;    /* JSON text */
@@ -97,6 +99,12 @@ static inline bool envelope_has(const struct envelope *envelope, enum envelope_k
     return envelope->keys & 1u << key;
 }
 
+/* Whether an event with `retain` ends what was kept: its body is null. */
+static inline bool envelope_clears(const struct envelope *envelope)
+{
+    return envelope->body.size == 0 || span_equal(envelope->body, SPAN("null"));
+}
+
 /* `line` is one line without its LF; line[size] must be that LF, followed by
  * SCAN_PADDING readable bytes. Spaces and a CR around the object are allowed.
  *
@@ -114,7 +122,7 @@ int envelope_parse(struct envelope *envelope, const char *line, size_t size,
 
 struct envelope_head {
     size_t size;              /* 0: nothing to compare with */
-    struct envelope envelope; /* its sender and topic lie in the text */
+    struct envelope envelope; /* its sender, group and topic lie in the text */
     char text[ENVELOPE_HEAD_MAX];
 };
 

@@ -31,6 +31,7 @@
     X(NO_REPLY, "bus.NoReply", ENOMSG, "the callee went away without an answer")                   \
     X(CANCELLED, "bus.Cancelled", ECANCELED, "the call was cancelled")                             \
     X(START_FAILED, "bus.StartFailed", ECHILD, "the service could not be started")                 \
+    X(STORAGE_FAILED, "bus.StorageFailed", EIO, "the value is not on the disk")                    \
     X(DISCONNECTED, "bus.Disconnected", ECONNRESET, "the connection to the bus is gone")
 
 enum wire_error {

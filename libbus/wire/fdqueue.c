@@ -5,17 +5,31 @@
 #include <string.h>
 #include <unistd.h>
 
+static struct fds *allocate(unsigned capacity)
+{
+    struct fds *fds = malloc(sizeof(*fds) + capacity * sizeof(*fds->fd));
+
+    if (fds) {
+        *fds = (struct fds){.refs = 1};
+        list_init(&fds->link);
+    }
+    return fds;
+}
+
 struct fds *fds_new(const int *fd, unsigned count)
 {
-    struct fds *fds = malloc(sizeof(*fds) + count * sizeof(*fd));
+    struct fds *fds = allocate(count);
 
-    if (!fds)
-        return NULL;
-    *fds = (struct fds){.refs = 1, .count = count};
-    list_init(&fds->link);
-    if (count > 0)
+    if (fds && count > 0)
         memcpy(fds->fd, fd, count * sizeof(*fd));
+    if (fds)
+        fds->count = count;
     return fds;
+}
+
+struct fds *fds_new_room(void)
+{
+    return allocate(FDS_MAX);
 }
 
 struct fds *fds_ref(struct fds *fds)

@@ -38,6 +38,9 @@ struct fds {
 /* NULL when out of memory; the fds are not touched in that case. Otherwise the
  * set owns them. */
 struct fds *fds_new(const int *fd, unsigned count);
+/* An empty set with room for FDS_MAX. NULL when out of memory. */
+struct fds *fds_new_room(void);
+
 struct fds *fds_ref(struct fds *fds);
 struct fds *fds_unref(struct fds *fds); /* NULL */
 

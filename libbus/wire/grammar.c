@@ -71,6 +71,19 @@ const char *grammar_check_method(struct span method, size_t *ret_offset)
     return check_segments(method, CHAR_START, 1, ret_offset);
 }
 
+const char *grammar_check_group(struct span group, size_t *ret_offset)
+{
+    if (group.size == 0)
+        return wrong(ret_offset, 0, "it is empty");
+    for (size_t i = 0; i < group.size; i++) {
+        if (i == GRAMMAR_GROUP_MAX)
+            return wrong(ret_offset, i, "it is longer than 64 bytes");
+        if (!classes[(unsigned char)group.data[i]])
+            return wrong(ret_offset, i, "only letters, digits, '_' and '-' may stand here");
+    }
+    return NULL;
+}
+
 const char *grammar_check_pattern(struct span pattern, size_t *ret_offset)
 {
     size_t start = 0;

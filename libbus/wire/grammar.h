@@ -8,6 +8,7 @@
  *     pattern          a topic in which '*' may stand for one segment and a
  *                      final '#' for zero or more
  *     method, error    one or more segments as in well-known names
+ *     group            one segment as in topics, at most GRAMMAR_GROUP_MAX bytes
  *     path             1 … 255 bytes without escapes
  *
  * Each is at most GRAMMAR_NAME_MAX bytes; a well-known name at most
@@ -25,12 +26,14 @@
 
 #define GRAMMAR_NAME_MAX       255
 #define GRAMMAR_WELL_KNOWN_MAX (GRAMMAR_NAME_MAX - (sizeof("bus.name.") - 1))
+#define GRAMMAR_GROUP_MAX      64
 #define GRAMMAR_INTEGER_MAX    ((UINT64_C(1) << 53) - 1)
 
 const char *grammar_check_name(struct span name, size_t *ret_offset);
 const char *grammar_check_topic(struct span topic, size_t *ret_offset);
 const char *grammar_check_pattern(struct span pattern, size_t *ret_offset);
 const char *grammar_check_method(struct span method, size_t *ret_offset);
+const char *grammar_check_group(struct span group, size_t *ret_offset);
 
 /* The N of ":N"; 0 when the text is not a unique name. */
 uint64_t grammar_unique_name(struct span name);

@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include "libbus/base/macros.h"
 #include "libbus/wire/fdqueue.h"
 
 /* Big enough for the kernel's maximum, so that MSG_CTRUNC can only mean that our
@@ -32,7 +33,20 @@ static unsigned collect(struct msghdr *message, int *fd)
     return count;
 }
 
-ssize_t sockio_recv(int fd, void *buffer, size_t size, struct fds **ret_fds)
+/* The set goes into `room` if there is no memory for one of its own size. */
+static struct fds *make_set(const int *fd, unsigned count, struct fds **room)
+{
+    struct fds *fds = fds_new(fd, count);
+
+    if (fds || !room)
+        return fds;
+    fds = TAKE(*room);
+    fds->count = count;
+    memcpy(fds->fd, fd, count * sizeof(*fd));
+    return fds;
+}
+
+ssize_t sockio_recv_with(int fd, void *buffer, size_t size, struct fds **room, struct fds **ret_fds)
 {
     union control control;
     struct iovec iov = {buffer, size};
@@ -60,7 +74,7 @@ ssize_t sockio_recv(int fd, void *buffer, size_t size, struct fds **ret_fds)
     unsigned count = collect(&message, received);
     struct fds *fds = NULL;
     if (count > 0 || truncated) {
-        fds = fds_new(received, count);
+        fds = make_set(received, count, room);
         if (!fds) {
             for (unsigned i = 0; i < count; i++)
                 close(received[i]);
@@ -70,6 +84,11 @@ ssize_t sockio_recv(int fd, void *buffer, size_t size, struct fds **ret_fds)
     }
     *ret_fds = fds;
     return n;
+}
+
+ssize_t sockio_recv(int fd, void *buffer, size_t size, struct fds **ret_fds)
+{
+    return sockio_recv_with(fd, buffer, size, NULL, ret_fds);
 }
 
 ssize_t sockio_send(int fd, const struct iovec *iov, size_t count, const struct fds *fds)
@@ -110,4 +129,34 @@ int sockio_is_drained(int fd)
     /* The kernel gives an skb's last unit back only after it has woken us, so 1
      * may be left of what has been read (sock_wfree() in net/core/sock.c). */
     return unread <= 1;
+}
+
+static int set(int fd, int option, int value)
+{
+    return setsockopt(fd, SOL_SOCKET, option, &value, sizeof(value)) < 0 ? -errno : 0;
+}
+
+int sockio_take_urgent(int fd)
+{
+    return set(fd, SO_OOBINLINE, true);
+}
+
+int sockio_let_fds_in(int fd, bool allow)
+{
+    return set(fd, SO_PASSRIGHTS, allow);
+}
+
+bool sockio_lets_fds_in(int fd)
+{
+    int value;
+    socklen_t size = sizeof(value);
+
+    return getsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &value, &size) < 0 || value;
+}
+
+bool sockio_can_keep_fds_out(void)
+{
+    CLEANUP(cleanup_close) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    return fd >= 0 && sockio_let_fds_in(fd, false) == 0;
 }

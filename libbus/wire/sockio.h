@@ -7,9 +7,16 @@
 #ifndef LIBBUS_WIRE_SOCKIO_H
 #define LIBBUS_WIRE_SOCKIO_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+
+/* Linux 6.16, socket(7). */
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
 
 struct fds;
 
@@ -19,6 +26,12 @@ struct fds;
  * all; else NULL. When there is no memory for the set, they are closed and
  * -ENOMEM is returned: the stream is out of step then. */
 ssize_t sockio_recv(int fd, void *buffer, size_t size, struct fds **ret_fds);
+
+/* The same for one who must not close what arrives: *room is a set with room for any
+ * number (fds_new_room()), and is used, and NULL then, when there is no memory for
+ * another. */
+ssize_t sockio_recv_with(int fd, void *buffer, size_t size, struct fds **room,
+                         struct fds **ret_fds);
 
 /* Writes once, with the file descriptors (may be NULL) attached to the first
  * byte. Returns the number of bytes taken, which may be fewer than given; even
@@ -32,5 +45,22 @@ int sockio_unread(int fd);
 
 /* Whether the other side has read everything sent so far. */
 int sockio_is_drained(int fd);
+
+/* Has what the other side sends as urgent (MSG_OOB) read like the rest. Else the kernel
+ * skips it in recvmsg(2), and closes file descriptors that came with it there, which may
+ * block. 0 or -errno. */
+int sockio_take_urgent(int fd);
+
+/* Whether the other side may send file descriptors (SO_PASSRIGHTS, Linux 6.16); it gets
+ * EPERM if not. Sockets accepted have it as it was with the listening one when their other
+ * side connected. 0 or -errno; -ENOPROTOOPT: this kernel always lets it. */
+int sockio_let_fds_in(int fd, bool allow);
+
+/* Whether the kernel knows the difference. */
+bool sockio_can_keep_fds_out(void);
+
+/* Whether it may as far as is known; if not, and never before, there are none in the
+ * socket. */
+bool sockio_lets_fds_in(int fd);
 
 #endif

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 # Counts what does not depend on how busy the machine is: the broker's system calls
 # (strace), allocations and instructions (valgrind) for an event from one publisher to
-# one subscriber in a burst, and for a call with its answer. Each is the difference of
-# two runs, so that starting and stopping do not count; compared with cost.budget.
+# one subscriber in a burst, for the same with a receipt, and for a call with its answer.
+# Each is the difference of two runs, so that starting and stopping do not count;
+# compared with cost.budget.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 busd=${BUSD:?} traffic=${TRAFFIC:?}
@@ -37,11 +38,13 @@ background() {
     read -r _ <"$work/said"
 }
 
-# drive KIND COUNT: that many events or calls.
+# drive KIND COUNT: that many events, events with receipts, or calls.
 drive() {
-    if [ "$1" = event ]; then
+    if [ "$1" != call ]; then
+        verb=publish
+        [ "$1" = event ] || verb=exact
         background "$traffic" subscribe "$2"
-        "$traffic" publish "$2"
+        "$traffic" "$verb" "$2"
         wait "$other"
     else
         background "$traffic" serve
@@ -95,6 +98,8 @@ measure() {
 measure event syscalls 10000 110000
 measure event allocations 1000 11000
 measure event instructions 2000 22000
+measure receipt allocations 1000 11000
+measure receipt instructions 2000 22000
 measure call syscalls 100 1100
 measure call allocations 100 1100
 measure call instructions 200 1200

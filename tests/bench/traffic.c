@@ -6,6 +6,8 @@
  *     traffic call N             makes N calls of Echo, one after the other
  *     traffic subscribe N        says "ready", ends when N events have come
  *     traffic publish N          publishes N events of a 128-byte body
+ *     traffic bulk N             the same with receipts for some of them
+ *     traffic exact N            the same with a receipt for each
  */
 #include <bus/bus.h>
 #include <errno.h>
@@ -87,6 +89,21 @@ static int publish(struct bus *bus, const char *body, unsigned long count)
     return r < 0 ? fail("flush", r) : EXIT_SUCCESS;
 }
 
+static int publish_bulk(struct bus *bus, const char *body, unsigned long count, unsigned flags)
+{
+    struct bus_publisher *publisher;
+
+    int r = bus_publisher_new(bus, 0, flags, &publisher);
+    for (unsigned long i = 0; r == 0 && i < count; i++)
+        while ((r = bus_publisher_send_text(publisher, TOPIC, body, BODY_SIZE)) == -EAGAIN &&
+               (r = bus_publisher_wait(publisher, UINT64_MAX)) == 0)
+            ;
+    if (r == 0)
+        r = bus_publisher_finish(publisher, UINT64_MAX, NULL);
+    bus_publisher_free(publisher);
+    return r < 0 ? fail("bulk", r) : EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
     unsigned long count = argc > 2 ? strtoul(argv[2], NULL, 10) : 0;
@@ -108,8 +125,12 @@ int main(int argc, char **argv)
         status = subscribe(bus, count);
     else if (strcmp(verb, "publish") == 0 && count > 0)
         status = publish(bus, body, count);
+    else if (strcmp(verb, "bulk") == 0 && count > 0)
+        status = publish_bulk(bus, body, count, 0);
+    else if (strcmp(verb, "exact") == 0 && count > 0)
+        status = publish_bulk(bus, body, count, BUS_PUBLISHER_EXACT);
     else
-        fputs("Usage: traffic serve | call N | subscribe N | publish N\n", stderr);
+        fputs("Usage: traffic serve | {call | subscribe | publish | bulk | exact} N\n", stderr);
     bus_close(bus);
     return status;
 }

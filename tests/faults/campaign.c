@@ -112,6 +112,9 @@ static const struct series {
     {"getsockopt ENOPROTOOPT", FAULT_GETSOCKOPT, ENOPROTOOPT, false},
     {"getsockopt EMFILE, for ever", FAULT_GETSOCKOPT, EMFILE, true},
     {"getsockopt ENOMEM, for ever", FAULT_GETSOCKOPT, ENOMEM, true},
+    {"setsockopt ENOMEM", FAULT_SETSOCKOPT, ENOMEM, false},
+    {"setsockopt EPERM", FAULT_SETSOCKOPT, EPERM, false},
+    {"setsockopt ENOMEM, for ever", FAULT_SETSOCKOPT, ENOMEM, true},
     {"ioctl EINTR", FAULT_IOCTL, EINTR, false},
     {"ioctl ENOMEM", FAULT_IOCTL, ENOMEM, false},
     {"ioctl EPERM", FAULT_IOCTL, EPERM, false},
@@ -408,7 +411,10 @@ int main(int argc, char **argv)
     }
     snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)getpid(), fd);
     setenv(FAULT_ENV, path, 1);
-    unsigned failures = run_all();
+    unsigned failures = 1;
+    if (script_make_state())
+        failures = run_all();
+    script_remove_state();
     printf("%u failures\n", failures);
     return failures > 0;
 }

@@ -22,6 +22,7 @@ enum fault_call {
     FAULT_EPOLL_CTL, /* but for those that libuv would die of */
     FAULT_EPOLL_CREATE,
     FAULT_GETSOCKOPT,
+    FAULT_SETSOCKOPT,
     FAULT_IOCTL,
     FAULT_THREAD, /* pthread_create */
     FAULT_OPEN,   /* open and socket: what makes a file descriptor at the start */

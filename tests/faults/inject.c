@@ -257,6 +257,12 @@ EXPORT int getsockopt(int fd, int level, int option, void *value, socklen_t *siz
     return NEXT(getsockopt)(fd, level, option, value, size);
 }
 
+EXPORT int setsockopt(int fd, int level, int option, const void *value, socklen_t size)
+{
+    FAIL_CALL(FAULT_SETSOCKOPT);
+    return NEXT(setsockopt)(fd, level, option, value, size);
+}
+
 EXPORT int ioctl(int fd, unsigned long request, ...)
 {
     va_list args;

@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/faults/script.h"
 
+#include <ftw.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "libbus/base/macros.h"
+#include "tests/support/busd.h"
 
 #define NAME "org.example.Name"
 
-const char *const script_args[] = {"--config", FAULTS_CONFIG, NULL};
+static char state[] = "/tmp/busd-faults-state-XXXXXX";
+
+const char *const script_args[] = {"--config", FAULTS_CONFIG, "--state", state, NULL};
 
 struct actor *script_bystander(struct world *world)
 {
@@ -100,6 +106,24 @@ static void do_events(struct cast *cast)
     actor_send(cast->client, "{'type':'event','topic':'to.one','to':'" NAME "'}");
     actor_send(cast->client, "{'type':'event','topic':'to.one','to':'org.example.Nobody'}");
     actor_send(cast->client, "{'type':'event','topic':'bus.mine'}");
+    step(cast->world, cast->bystander);
+}
+
+static void do_values(struct cast *cast)
+{
+    actor_call(cast->client, "bus", "Subscribe", ",'body':{'topic':'bus.subscribers.v.a'}");
+    actor_send(cast->second, "{'type':'event','topic':'v.a','retain':'connection','body':1}");
+    actor_send(cast->second, "{'type':'event','topic':'v.b','retain':'bus','body':2}");
+    actor_send(cast->second, "{'type':'event','topic':'v.c','retain':'disk','ttl':5,'body':3}");
+    step(cast->world, cast->bystander);
+    actor_call(cast->client, "bus", "Subscribe", ",'body':{'topic':'v.#'}");
+    actor_call(cast->client, "bus", "Retained", ",'body':{'topic':'#'}");
+    step(cast->world, cast->bystander);
+    actor_send(cast->second, "{'type':'event','topic':'v.b','retain':'bus','body':'new'}");
+    actor_send(cast->service, "{'type':'event','topic':'v.a','retain':'connection','body':4}");
+    actor_send(cast->service, "{'type':'event','topic':'v.d','retain':'bus','body':5}");
+    actor_send(cast->service, "{'type':'event','topic':'v.d','retain':'bus'}");
+    actor_call(cast->client, "bus", "Subscribe", ",'body':{'topic':'v.*','retained':'only'}");
     step(cast->world, cast->bystander);
 }
 
@@ -205,6 +229,34 @@ static void do_overflow(struct cast *cast)
     step(cast->world, cast->bystander);
 }
 
+/* Receipts that wait for one who does not read, and events that give way to newer ones. */
+static void do_receipts(struct cast *cast)
+{
+    struct actor *reader = world_connect(cast->world, "reader");
+
+    actor_call(reader, "bus", "Subscribe", ",'body':{'topic':'r.#'}");
+    actor_call(reader, "bus", "Subscribe", ",'body':{'topic':'l.*','overflow':'latest'}");
+    step(cast->world, cast->bystander);
+    actor_publish_asking(cast->client, "r.nobody.waits", 10);
+    actor_publish_asking(cast->client, "denied.topic", 10);
+    step(cast->world, cast->bystander);
+    reader->deaf = true;
+    for (unsigned i = 0; i < 6; i++)
+        actor_publish_asking(cast->client, "r.a", 60000);
+    for (unsigned i = 0; i < 8; i++)
+        actor_send(cast->client, "{'type':'event','topic':'l.%s','body':%u}", i % 2 ? "a" : "b", i);
+    reader->deaf = false;
+    step(cast->world, cast->bystander);
+    /* Who is waited for goes. */
+    reader->deaf = true;
+    for (unsigned i = 0; i < 6; i++)
+        actor_publish_asking(cast->second, "r.a", 60000);
+    for (unsigned i = 0; i < 2; i++)
+        actor_send(cast->client, "{'type':'event','topic':'l.a','body':%u}", i);
+    actor_leave(reader);
+    step(cast->world, cast->bystander);
+}
+
 static void do_departures(struct cast *cast)
 {
     struct world *world = cast->world;
@@ -226,6 +278,21 @@ static void do_departures(struct cast *cast)
     step(world, cast->bystander);
 }
 
+/* Values for the disk: new ones, newer ones, one that is cleared. */
+static void do_disk(struct cast *cast)
+{
+    struct world *world = cast->world;
+
+    actor_keep(cast->client, "disk.a", "1");
+    actor_keep(cast->client, "disk.b", "[2,3]");
+    actor_send(cast->client, "{'type':'event','topic':'disk.c','retain':'disk','body':4}");
+    step(world, cast->bystander);
+    actor_keep(cast->client, "disk.a", "5");
+    actor_keep(cast->second, "disk.b", "null");
+    actor_send(cast->client, "{'type':'event','topic':'disk.a','retain':'bus','body':6}");
+    step(world, cast->bystander);
+}
+
 void script_run(struct world *world, struct actor *bystander)
 {
     struct cast cast = {.world = world, .bystander = bystander};
@@ -238,12 +305,15 @@ void script_run(struct world *world, struct actor *bystander)
     do_names(&cast);
     do_calls(&cast);
     do_events(&cast);
+    do_disk(&cast);
+    do_values(&cast);
     do_fds(&cast);
     do_monitoring(&cast);
     do_questions(&cast);
     do_policy(&cast);
     do_lines(&cast);
     do_overflow(&cast);
+    do_receipts(&cast);
     do_departures(&cast);
 }
 
@@ -265,4 +335,31 @@ void script_round_trip(struct world *world)
         world_complain(world, "a new client's call fails");
     else if (service->seen != 1)
         world_complain(world, "a new subscriber gets no events");
+}
+
+/* --------------------------------------------------------- state folder */
+
+bool script_make_state(void)
+{
+    struct world world;
+    struct busd busd;
+
+    if (!mkdtemp(state) || busd_start(&busd, script_args) < 0)
+        return false;
+    world_init(&world, busd.path, 5000);
+    struct actor *actor = world_connect(&world, "keeper");
+    actor_keep(actor, "disk.before", "'there'");
+    bool kept = world_step(&world) && actor->errors == 0;
+    world_deinit(&world);
+    return busd_stop(&busd) == 0 && kept;
+}
+
+static int remove_one(const char *path, const struct stat *status, int type, struct FTW *place)
+{
+    return remove(path);
+}
+
+void script_remove_state(void)
+{
+    nftw(state, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }

@@ -11,6 +11,11 @@
 /* Options that busd is to be started with, NULL-terminated. */
 extern const char *const script_args[];
 
+/* Makes the state folder (it is among the options), with a value from before in it. False
+ * with the reason on standard error. */
+bool script_make_state(void);
+void script_remove_state(void);
+
 /* A client that has been there before, and calls the bus all the while. */
 struct actor *script_bystander(struct world *world);
 

@@ -57,8 +57,9 @@ static _Noreturn void execute(const struct start *start, int ready_fd)
         _exit(126);
     fcntl(ready_fd, F_SETFD, 0);
     startup_preload(true);
-    execl(busd_binary(), busd_binary(), "--address", start->path, "--config", FAULTS_CONFIG, option,
-          (char *)NULL);
+    const char *argv[] = {busd_binary(),  "--address",    start->path,    option, script_args[0],
+                          script_args[1], script_args[2], script_args[3], NULL};
+    execv(argv[0], (char **)(uintptr_t)argv);
     _exit(127);
 }
 

@@ -201,6 +201,15 @@ uint64_t actor_call(struct actor *actor, const char *to, const char *method, con
     return id;
 }
 
+void actor_keep(struct actor *actor, const char *topic, const char *body)
+{
+    if (!is_here(actor))
+        return;
+    uint64_t id = expect_answer(actor, "a receipt");
+    actor_send(actor, "{'type':'event','id':%" PRIu64 ",'topic':'%s','retain':'disk','body':%s}",
+               id, topic, body);
+}
+
 void actor_subscribe(struct actor *actor, const char *prefix)
 {
     if (actor_call(actor, "bus", "Subscribe", ",'body':{'topic':'%s#'}", prefix) > 0)
@@ -236,6 +245,20 @@ void actor_publish(struct actor *actor, const char *topic, size_t size, unsigned
         world->actors[i].expected += counts(&world->actors[i], topic);
     actor_send_fds(actor, fds, "{'type':'event','topic':'%s'%s,'body':{'n':%" PRIu64 ",'x':'%s'}}",
                    topic, declared, world->published, filler);
+}
+
+void actor_publish_asking(struct actor *actor, const char *topic, size_t size)
+{
+    CLEANUP(cleanup_free) char *filler = malloc(size + 1);
+
+    if (!filler)
+        abort();
+    if (!is_here(actor))
+        return;
+    memset(filler, 'x', size);
+    filler[size] = '\0';
+    actor_send(actor, "{'type':'event','id':%" PRIu64 ",'topic':'%s','body':'%s'}",
+               expect_answer(actor, "a receipt"), topic, filler);
 }
 
 /* ------------------------------------------------------------ receiving */

@@ -21,7 +21,7 @@
 #include <stdint.h>
 
 #define WORLD_ACTORS    16
-#define ACTOR_CALLS     128
+#define ACTOR_CALLS     160
 #define ACTOR_PATTERNS  4
 #define ACTOR_BATCHES   64
 #define WORLD_COMPLAINT 512
@@ -101,11 +101,17 @@ void actor_send_bytes(struct actor *actor, const char *data, size_t size, unsign
 uint64_t actor_call(struct actor *actor, const char *to, const char *method, const char *rest, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* Publishes a value for the disk, and remembers that it waits for the receipt. */
+void actor_keep(struct actor *actor, const char *topic, const char *body);
+
 /* Subscribes to PREFIX# and counts what begins with the prefix from then on. */
 void actor_subscribe(struct actor *actor, const char *prefix);
 
 /* Publishes a numbered event of about this size, with fds. */
 void actor_publish(struct actor *actor, const char *topic, size_t size, unsigned fds);
+
+/* Publishes one that is not counted, and waits for its receipt as for an answer. */
+void actor_publish_asking(struct actor *actor, const char *topic, size_t size);
 
 /* Closes the connection, whatever there is in it. */
 void actor_leave(struct actor *actor);

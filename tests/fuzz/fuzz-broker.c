@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -46,7 +45,7 @@ static struct sockaddr_un address;
 static socklen_t address_size = sizeof(address);
 static unsigned fds_open;
 
-/* Instead of libuv's clock and its threads (the linker's --wrap): the same input must
+/* Instead of libuv's clock, and of threads (the linker's --wrap): the same input must
  * always take the same way. */
 static uint64_t now;
 uint64_t __wrap_uv_now(const uv_loop_t *loop);
@@ -56,22 +55,25 @@ uint64_t __wrap_uv_now(const uv_loop_t *loop)
 }
 
 /* No thread: what is to be closed is closed on the spot. */
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
-                          void *userdata);
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
-                          void *userdata)
+void __wrap_closer_put(struct closer *closer, struct closer_lane *lane, enum closer_kind kind,
+                       struct fds *fds);
+void __wrap_closer_put(struct closer *closer, struct closer_lane *lane, enum closer_kind kind,
+                       struct fds *fds)
 {
-    return EAGAIN;
+    list_remove(&fds->link);
+    lane->taken[kind] += fds->count;
+    lane->closed[kind] += fds->count;
+    fds_destroy(fds);
 }
 
 /* --------------------------------------------------------------- the broker */
 
 static void load_config(struct config *config, const char *address_text)
 {
-    /* Small, so that they are reached. */
+    /* Small, so that they are reached; but whoever is paused may stay so. */
     static const char *const limits[] = {
-        "message_bytes=4096", "fds_per_message=2", "subscriptions=6", "names=3", "calls=4",
-        "monitors=2",         "invalid_lines=4",
+        "message_bytes=4096", "fds_per_message=2", "subscriptions=6", "names=3",         "calls=4",
+        "monitors=2",         "invalid_lines=4",   "retained=3",      "stall_timeout=0",
     };
     struct config_source source = {.limits = limits,
                                    .limit_count = ARRAY_SIZE(limits),
@@ -201,8 +203,11 @@ static void say(struct world *world, unsigned k, struct text *line, unsigned cou
         close(fds.fd[i]);
     world->actor = k;
     world->busy = true;
-    if (player->ending)
+    if (player->ending) {
+        /* It must be able to hear why. */
+        player->paused = false;
         model_leave(&world->model, k);
+    }
     if (!(options & 1) || player->ending)
         settle(world);
 }
@@ -237,7 +242,7 @@ static const char *pick_pattern(struct fuzz_input *input)
     static const char *const patterns[] = {
         "#",       "*",         "org.#", "org.a.b",    "*.a.*",          "a",
         "a.*",     "bus.#",     "*.*",   "bus.name.#", "bus.name.org.a", "bus.peer.*",
-        "org.*.#", "com.x.y.#", "x.y",   "bus.peer.2",
+        "org.*.#", "com.x.y.#", "x.y",   "bus.peer.2", "org.a.#",        "bus.subscribers.#",
     };
 
     return patterns[fuzz_byte(input) % ARRAY_SIZE(patterns)];
@@ -294,15 +299,25 @@ static void begin_bus_call(struct world *world, struct text *text, const char *m
     text_append_string(text, ",\"body\":{");
 }
 
-static void say_subscribe(struct world *world, struct text *text)
+static void say_subscribe(struct world *world, unsigned k, struct text *text)
 {
+    static const char *const retained[] = {NULL, "true", "false", "\"only\""};
+
     begin_bus_call(world, text, "Subscribe");
     text_printf(text, "\"topic\":\"%s\"", pick_pattern(&world->input));
-    if (fuzz_byte(&world->input) & 1) {
+    uint8_t flags = fuzz_byte(&world->input);
+    if (flags & 1) {
         text_append_string(text, ",\"sender\":\"");
         append_destination(world, text);
         text_append_string(text, "\"");
     }
+    if (flags & 6)
+        text_printf(text, ",\"retained\":%s", retained[flags >> 1 & 3]);
+    if (flags & 0x40)
+        text_printf(text, ",\"overflow\":\"%s\"", flags & 0x80 ? "drop" : "disconnect");
+    /* Of its own: which of several members gets an event is not foretold. */
+    if (flags & 0x20)
+        text_printf(text, ",\"group\":\"g%u\"", k);
     text_append_string(text, "}}");
 }
 
@@ -317,6 +332,8 @@ static void say_request(struct world *world, struct text *text)
         text_append_string(text, ",\"replace\":true");
     if (flags & 4)
         text_append_string(text, ",\"allow_replacement\":true");
+    if (flags & 8)
+        text_append_string(text, ",\"shared\":true");
     text_append_string(text, "}}");
 }
 
@@ -336,20 +353,40 @@ static void say_other_method(struct world *world, struct text *text)
     text_append_string(text, "}}");
 }
 
+/* What is to be kept goes neither to one nor with fds. */
+static void append_retain(struct world *world, struct text *text)
+{
+    static const char *const levels[] = {"connection", "bus", "disk", "connection"};
+    uint8_t flags = fuzz_byte(&world->input);
+
+    text_printf(text, ",\"retain\":\"%s\"", levels[flags & 3]);
+    if (flags & 4)
+        text_printf(text, ",\"ttl\":%u", (flags >> 4) * 100u + 50);
+    if (flags & 8)
+        text_append_string(text, ",\"body\":null");
+    else
+        append_body(world, text);
+}
+
 static unsigned say_event(struct world *world, struct text *text)
 {
     uint8_t flags = fuzz_byte(&world->input);
+    unsigned fds = 0;
 
     text_printf(text, "{\"type\":\"event\",\"topic\":\"%s\"", pick_topic(&world->input));
-    if (flags & 1) {
-        text_append_string(text, ",\"to\":\"");
-        append_destination(world, text);
-        text_append_string(text, "\"");
-    }
     if (flags & 2)
         append_id(world, text);
-    unsigned fds = append_fds(world, text);
-    append_body(world, text);
+    if (flags & 4) {
+        append_retain(world, text);
+    } else {
+        if (flags & 1) {
+            text_append_string(text, ",\"to\":\"");
+            append_destination(world, text);
+            text_append_string(text, "\"");
+        }
+        fds = append_fds(world, text);
+        append_body(world, text);
+    }
     text_append_string(text, "}");
     return fds;
 }
@@ -495,7 +532,7 @@ static void run_command(struct world *world)
         break;
     case 10:
     case 11:
-        say_subscribe(world, &text);
+        say_subscribe(world, k, &text);
         break;
     case 12:
         fds = say_answer(world, &text);
@@ -516,12 +553,17 @@ static void run_command(struct world *world)
 
 /* ----------------------------------------------------------------- the whole */
 
-static void check_empty(const struct hub *hub)
+static void check_empty(const struct hub *hub, const struct model *model)
 {
+    size_t timed;
+    size_t values = model_values_count(&model->values, &timed);
+
     FUZZ_CHECK(hub->peers.by_id.count == 0, "peers are left");
     FUZZ_CHECK(hub->names.table.count == 0, "names are left");
     FUZZ_CHECK(hub->topics.count == 0 && hub->topics.count_broker == 0, "subscriptions are left");
-    FUZZ_CHECK(hub->calls.table.count == 0 && hub->deadlines.count == 0, "calls are left");
+    FUZZ_CHECK(hub->calls.table.count == 0 && hub->deadlines.count == timed, "calls are left");
+    FUZZ_CHECK(hub->retained.topics.table.count == values, "other values are left");
+    FUZZ_CHECK(!presence_is_watched(&hub->presence), "watches are left");
     FUZZ_CHECK(list_is_empty(&hub->monitors.watchers), "monitors are left");
 }
 
@@ -539,7 +581,8 @@ static void run(const uint8_t *data, size_t size)
     for (unsigned k = 0; k < MODEL_PLAYERS; k++)
         if (world.model.players[k].name > 0)
             leave(&world, k);
-    check_empty(&world.broker.hub);
+    check_empty(&world.broker.hub, &world.model);
+    model_deinit(&world.model);
     broker_deinit(&world.broker);
 }
 

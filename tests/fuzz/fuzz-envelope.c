@@ -85,6 +85,7 @@ static void check_tree(const struct envelope *e, json_t *tree)
     check_string(tree, "error", e->error, envelope_has(e, KEY_ERROR));
     check_string(tree, "sender", e->sender, envelope_has(e, KEY_SENDER));
     check_string(tree, "retain", e->retain, envelope_has(e, KEY_RETAIN));
+    check_string(tree, "group", e->group, envelope_has(e, KEY_GROUP));
     check_integer(tree, "id", e->id, envelope_has(e, KEY_ID));
     check_integer(tree, "timeout", e->timeout, envelope_has(e, KEY_TIMEOUT));
     check_integer(tree, "ttl", e->ttl, envelope_has(e, KEY_TTL));
@@ -105,6 +106,9 @@ static void check_grammar(const struct envelope *e)
     FUZZ_CHECK(e->fds <= FDS_MAX, "more fds than can be sent");
     FUZZ_CHECK(!e->to.size || !grammar_check_destination(e->to, NULL), "to");
     FUZZ_CHECK(!e->topic.size || !grammar_check_topic(e->topic, NULL), "topic");
+    FUZZ_CHECK(!e->ttl || e->retain.size || envelope_has(e, KEY_SENDER), "ttl without retain");
+    FUZZ_CHECK(!e->retain.size || envelope_has(e, KEY_SENDER) || (!e->to.size && !e->fds),
+               "a value for one, or with fds");
     FUZZ_CHECK(!e->method.size || !grammar_check_method(e->method, NULL), "method");
 }
 
@@ -114,7 +118,7 @@ static void check_keys(const char *line)
     static const char *const keys[] = {
         "type",     "to",      "id",     "method", "path",    "topic",    "body",   "fds",
         "error",    "message", "more",   "retain", "ttl",     "body_fd",  "sender", "retained",
-        "no_reply", "about",   "reason", "offset", "timeout", "no_start",
+        "no_reply", "about",   "reason", "offset", "timeout", "no_start", "group",
     };
     unsigned count[ARRAY_SIZE(keys)] = {0};
     struct scan_fault fault;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "busd/audience.h"
 #include "busd/driver.h"
 #include "libbus/base/macros.h"
 #include "libbus/wire/envelope.h"
@@ -13,7 +14,7 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/support/padded.h"
 
-#define NOBODY MODEL_PLAYERS
+#define NOBODY MODEL_NOBODY
 #define BROKER (MODEL_PLAYERS + 1) /* as sender of an event */
 
 /* A line of player k that is a message. */
@@ -22,18 +23,6 @@ struct message {
     struct envelope envelope;
     const struct player_fds *fds;
 };
-
-static struct span span_of(const struct model_text *text)
-{
-    return (struct span){text->data, text->size};
-}
-
-static void set_text(struct model_text *text, struct span value)
-{
-    text->size = value.size;
-    if (value.size > 0)
-        memcpy(text->data, value.data, value.size);
-}
 
 /* ":N", in a buffer that the next call but three uses again. */
 static const char *name_of(const struct model *model, unsigned k)
@@ -53,25 +42,38 @@ void model_init(struct model *model, const struct limits *limits)
         model->players[k].fd = -1;
 }
 
-/* ------------------------------------------------------------ finding people */
-
-static struct model_name *find_name(struct model *model, struct span text)
+void model_deinit(struct model *model)
 {
-    for (size_t i = 0; i < MODEL_NAMES; i++)
-        if (model->names[i].count > 0 && span_equal(span_of(&model->names[i].text), text))
-            return &model->names[i];
-    return NULL;
+    for (size_t i = 0; i < MODEL_VALUES; i++)
+        model_value_end(&model->values.values[i]);
 }
+
+/* ------------------------------------------------------------ finding people */
 
 static unsigned find_player(struct model *model, struct span name)
 {
     uint64_t id = grammar_unique_name(name);
-    struct model_name *owned = find_name(model, name);
 
     for (unsigned k = 0; k < MODEL_PLAYERS; k++)
         if (id > 0 && model->players[k].name == id)
             return k;
-    return owned ? owned->claims[0].player : NOBODY;
+    return model_name_owner(model_names_find(&model->names, name));
+}
+
+/* Whether a name stands for the player, alone or among others. */
+static bool is_named(struct model *model, struct span name, unsigned k)
+{
+    const struct model_name *owned = model_names_find(&model->names, name);
+
+    return owned ? model_name_owns(owned, k) : find_player(model, name) == k;
+}
+
+/* Whom a message to the name goes to. */
+static unsigned choose_player(struct model *model, struct span to)
+{
+    struct model_name *name = model_names_find(&model->names, to);
+
+    return name ? model_name_take_turn(name) : find_player(model, to);
 }
 
 static struct model_call *find_call(struct model *model, unsigned caller, uint64_t id)
@@ -84,27 +86,41 @@ static struct model_call *find_call(struct model *model, unsigned caller, uint64
     return NULL;
 }
 
+static unsigned count_calls(const struct model *model, unsigned caller)
+{
+    unsigned count = 0;
+
+    for (size_t i = 0; i < MODEL_CALLS; i++)
+        count += model->calls[i].live && model->calls[i].caller == caller;
+    return count;
+}
+
 /* -------------------------------------------------------------------- events */
 
 /* A subscription's sender, if it names one. */
 static bool sender_fits(struct model *model, const struct model_subscription *subscription,
                         unsigned sender)
 {
-    struct span filter = span_of(&subscription->sender);
+    struct span filter = model_text_span(&subscription->sender);
 
     if (filter.size == 0)
         return true;
     if (span_is(filter, "bus"))
         return sender == BROKER;
-    return sender != BROKER && find_player(model, filter) == sender;
+    return sender != BROKER && is_named(model, filter, sender);
 }
 
-static bool gets_event(struct model *model, unsigned k, struct span topic, unsigned sender)
+/* As a member of the group (NULL: without one). */
+static bool gets_event(struct model *model, unsigned k, const struct model_text *group,
+                       struct span topic, unsigned sender)
 {
+    struct span wanted = group ? model_text_span(group) : (struct span){0};
+
     for (size_t i = 0; i < MODEL_SUBSCRIPTIONS; i++) {
         const struct model_subscription *subscription = &model->subscriptions[i];
         if (subscription->live && subscription->player == k &&
-            grammar_matches(span_of(&subscription->pattern), topic) &&
+            span_equal(model_text_span(&subscription->group), wanted) &&
+            grammar_matches(model_text_span(&subscription->pattern), topic) &&
             sender_fits(model, subscription, sender))
             return true;
     }
@@ -121,26 +137,37 @@ static json_t *broker_event(const char *topic, json_t *body)
 static void tell_all(struct model *model, unsigned group, const char *topic, json_t *body)
 {
     for (unsigned k = 0; k < MODEL_PLAYERS; k++)
-        if (model->players[k].name && gets_event(model, k, span_from(topic), BROKER))
+        if (model->players[k].name && gets_event(model, k, NULL, span_from(topic), BROKER))
             player_expect(&model->players[k], group, broker_event(topic, body));
     json_decref(body);
 }
 
-static void announce_owner(struct model *model, unsigned group, const struct model_name *name,
-                           unsigned before)
+/* What is told of a name's owners. */
+static json_t *owners_body(const struct model *model, const struct model_name *name)
 {
-    unsigned after = name->count > 0 ? name->claims[0].player : NOBODY;
+    json_t *body = json_pack("{s:s}", "owner", name_of(model, model_name_owner(name)));
+
+    if (!model_name_is_shared(name))
+        return body;
+    json_t *owners = json_array();
+    for (unsigned c = 0; c < name->owners; c++)
+        json_array_append_new(owners, json_string(name_of(model, name->claims[c].player)));
+    json_object_set_new(body, "owners", owners);
+    return body;
+}
+
+static void announce_owners(struct model *model, unsigned group,
+                            const struct model_name_change *change)
+{
+    const struct model_name *name = change->name;
     char topic[512];
 
-    if (before == after)
+    if (!change->changed)
         return;
-    snprintf(topic, sizeof(topic), "bus.name.%.*s", SPAN_ARGS(span_of(&name->text)));
-    json_t *body = json_null();
-    if (after != NOBODY) {
-        body = json_pack("{s:s}", "owner", name_of(model, after));
-        if (before != NOBODY)
-            json_object_set_new(body, "old", json_string(name_of(model, before)));
-    }
+    snprintf(topic, sizeof(topic), "bus.name.%.*s", SPAN_ARGS(model_text_span(&name->text)));
+    json_t *body = name->owners > 0 ? owners_body(model, name) : json_null();
+    if (name->owners > 0 && change->before != NOBODY && change->before != model_name_owner(name))
+        json_object_set_new(body, "old", json_string(name_of(model, change->before)));
     tell_all(model, group, topic, body);
 }
 
@@ -153,14 +180,88 @@ static json_t *peer_body(void)
 static bool is_guarded(struct model *model, struct span topic, unsigned sender)
 {
     for (size_t i = 0; i < MODEL_NAMES; i++) {
-        const struct model_name *name = &model->names[i];
-        struct span text = span_of(&name->text);
+        const struct model_name *name = &model->names.all[i];
+        struct span text = model_text_span(&name->text);
         bool above = span_starts_with(topic, text) &&
                      (topic.size == text.size || topic.data[text.size] == '.');
-        if (name->count > 0 && above && name->claims[0].player != sender)
+        if (name->count > 0 && above && !model_name_owns(name, sender))
             return true;
     }
     return false;
+}
+
+/* --------------------------------------------------------------- last values */
+
+/* Whether a name that is the topic or the beginning of it has an owner. */
+static bool has_guard(struct model *model, struct span topic)
+{
+    return is_guarded(model, topic, NOBODY);
+}
+
+static bool is_trusted(struct model *model, const struct model_value *value)
+{
+    unsigned publisher = value->gone ? NOBODY : value->player;
+
+    return value->guarded || !is_guarded(model, model_value_topic(value), publisher);
+}
+
+/* A subscription's sender: who has gone is known by its unique name alone. */
+static bool value_fits(struct model *model, const struct model_value *value, struct span sender)
+{
+    return sender.size == 0 || grammar_unique_name(sender) == value->name ||
+           (!value->gone && find_player(model, sender) == value->player);
+}
+
+/* Ends by itself: those who listen are told, in the publisher's name if it could say so. */
+static void end_value(struct model *model, struct model_value *value, unsigned group)
+{
+    bool own = !value->gone && is_trusted(model, value);
+    struct span topic = model_value_topic(value);
+
+    for (unsigned k = 0; k < MODEL_PLAYERS; k++) {
+        if (!model->players[k].name ||
+            !gets_event(model, k, NULL, topic, own ? value->player : BROKER))
+            continue;
+        json_t *tree = json_pack("{s:s, s:s, s:s%, s:n}", "sender",
+                                 own ? name_of(model, value->player) : "bus", "type", "event",
+                                 "topic", topic.data, topic.size, "body");
+        player_expect(&model->players[k], group, tree);
+    }
+    model_value_end(value);
+}
+
+static void leave_values(struct model *model, unsigned k, unsigned group)
+{
+    for (size_t i = 0; i < MODEL_VALUES; i++) {
+        struct model_value *value = &model->values.values[i];
+        if (!value->rest || value->gone || value->player != k)
+            continue;
+        if (value->connection)
+            end_value(model, value, group);
+        else
+            value->gone = true;
+    }
+}
+
+/* How many match, and `show` them. */
+static unsigned take_values(struct model *model, unsigned k, const struct args *args, bool show)
+{
+    struct model_value *value = NULL;
+    unsigned count = 0;
+    char prefix[64];
+
+    while ((value = model_values_next(&model->values, value))) {
+        if (!grammar_matches(args->topic, model_value_topic(value)) ||
+            !value_fits(model, value, args->sender) || !is_trusted(model, value))
+            continue;
+        count++;
+        snprintf(prefix, sizeof(prefix), "{\"sender\":\":%" PRIu64 "\",\"retained\":true,",
+                 value->name);
+        if (show)
+            player_expect_line(&model->players[k], span_from(prefix),
+                               (struct span){value->rest, value->size}, NULL);
+    }
+    return count;
 }
 
 /* -------------------------------------------------------------------- errors */
@@ -207,107 +308,51 @@ static void expect_refusal(struct model *model, const struct message *message,
         expect_complaint(model, message->from, error, envelope);
 }
 
-static void forward(struct model *model, unsigned to, const struct message *message)
+/* To a member of a group as such, unless that is empty. */
+static void forward_to(struct model *model, unsigned to, struct span group,
+                       const struct message *message)
 {
-    char prefix[64];
+    char prefix[96 + GRAMMAR_GROUP_MAX];
 
-    snprintf(prefix, sizeof(prefix), "{\"sender\":\"%s\",", name_of(model, message->from));
+    snprintf(prefix, sizeof(prefix), "{\"sender\":\"%s\",%s%.*s%s", name_of(model, message->from),
+             group.size > 0 ? "\"group\":\"" : "", SPAN_ARGS(group), group.size > 0 ? "\"," : "");
     player_expect_line(&model->players[to], span_from(prefix), message->envelope.rest,
                        message->fds);
 }
 
+static void forward(struct model *model, unsigned to, const struct message *message)
+{
+    forward_to(model, to, (struct span){0}, message);
+}
+
 /* ----------------------------------------------------------- the bus's methods */
-
-static unsigned count_claims(const struct model *model, unsigned k)
-{
-    unsigned count = 0;
-
-    for (size_t i = 0; i < MODEL_NAMES; i++)
-        for (unsigned c = 0; c < model->names[i].count; c++)
-            count += model->names[i].claims[c].player == k;
-    return count;
-}
-
-static unsigned find_claim(const struct model_name *name, unsigned k)
-{
-    unsigned c = 0;
-
-    while (c < name->count && name->claims[c].player != k)
-        c++;
-    return c;
-}
-
-static void remove_claim(struct model_name *name, unsigned c)
-{
-    name->count--;
-    memmove(&name->claims[c], &name->claims[c + 1], (name->count - c) * sizeof(name->claims[0]));
-}
-
-static struct model_name *add_name(struct model *model, struct span text)
-{
-    size_t i = 0;
-
-    while (model->names[i].count > 0)
-        i++;
-    FUZZ_CHECK(i < MODEL_NAMES, "the model has no room for a name");
-    set_text(&model->names[i].text, text);
-    return &model->names[i];
-}
-
-/* Makes the claim number c the first; who was before waits if it wanted to. */
-static void promote(struct model_name *name, unsigned c)
-{
-    struct model_claim claim = name->claims[c];
-
-    memmove(&name->claims[1], &name->claims[0], c * sizeof(claim));
-    name->claims[0] = claim;
-    if (c > 0 && !name->claims[1].queue)
-        remove_claim(name, 1);
-}
 
 /* 0 with the reply's body, or the error. */
 static int request_name(struct model *model, unsigned k, const struct args *args, json_t **ret_body)
 {
-    struct model_name *name = find_name(model, args->name);
-    unsigned c = name ? find_claim(name, k) : 0;
-    bool claimed = name && c < name->count;
-    bool can_own =
-        !name || (claimed && c == 0) || (args->replace && name->claims[0].allow_replacement);
+    struct model_name_change change;
+    const char *state;
 
     if (grammar_check_name(args->name, NULL))
         return WIRE_INVALID_ARGUMENTS;
     if (grammar_is_reserved(args->name))
         return WIRE_ACCESS_DENIED;
-    if (!can_own && !args->queue) {
-        if (claimed)
-            remove_claim(name, c);
-        return WIRE_NAME_TAKEN;
-    }
-    if (!claimed && count_claims(model, k) >= model->limits.names)
-        return WIRE_LIMIT_EXCEEDED;
-    unsigned before = name ? name->claims[0].player : NOBODY;
-    if (!name)
-        name = add_name(model, args->name);
-    if (!claimed)
-        c = name->count++;
-    name->claims[c] = (struct model_claim){k, args->queue, args->allow_replacement};
-    if (can_own)
-        promote(name, c);
-    announce_owner(model, 0, name, before);
-    *ret_body = json_pack("{s:s}", "state", can_own ? "owner" : "queued");
+    int r = model_names_request(&model->names, k, args, model->limits.names, &state, &change);
+    if (r != 0)
+        return r;
+    announce_owners(model, 0, &change);
+    *ret_body = json_pack("{s:s}", "state", state);
     return 0;
 }
 
 static int release_name(struct model *model, unsigned k, const struct args *args, json_t **ret_body)
 {
-    struct model_name *name = find_name(model, args->name);
-    unsigned c = name ? find_claim(name, k) : 0;
+    struct model_name_change change;
 
-    if (!name || c == name->count)
-        return WIRE_NOT_OWNER;
-    unsigned before = name->claims[0].player;
-    remove_claim(name, c);
-    announce_owner(model, 0, name, before);
+    int r = model_names_release(&model->names, k, args->name, &change);
+    if (r != 0)
+        return r;
+    announce_owners(model, 0, &change);
     *ret_body = json_object();
     return 0;
 }
@@ -318,8 +363,11 @@ static int get_name(struct model *model, const struct args *args, json_t **ret_b
 
     if (k == NOBODY)
         return WIRE_NAME_UNKNOWN;
+    const struct model_name *name = model_names_find(&model->names, args->name);
     *ret_body = json_pack("{s:s%, s:s}", "name", args->name.data, args->name.size, "owner",
                           name_of(model, k));
+    if (name)
+        json_object_update_new(*ret_body, owners_body(model, name));
     return 0;
 }
 
@@ -333,6 +381,25 @@ static void expect_value(struct model *model, unsigned k, unsigned group, const 
     json_decref(body);
 }
 
+/* How many listen is not foretold, but that it is told: of one topic, or of those that
+ * somebody watches. */
+static unsigned count_watched(const struct model *model, struct span pattern)
+{
+    unsigned count = 0;
+
+    if (presence_part(pattern).size > 0)
+        return 1;
+    for (size_t i = 0; i < MODEL_SUBSCRIPTIONS; i++) {
+        struct span topic = model_text_span(&model->subscriptions[i].pattern);
+        bool first = model->subscriptions[i].live && presence_part(topic).size > 0;
+        for (size_t before = 0; before < i && first; before++)
+            first = !model->subscriptions[before].live ||
+                    !span_equal(model_text_span(&model->subscriptions[before].pattern), topic);
+        count += first && grammar_matches(pattern, topic);
+    }
+    return count;
+}
+
 /* What the broker's own topics say now: how many match, and `show` them. */
 static unsigned take_snapshot(struct model *model, unsigned k, struct span pattern, bool show)
 {
@@ -341,14 +408,13 @@ static unsigned take_snapshot(struct model *model, unsigned k, struct span patte
     char topic[512];
 
     for (size_t i = 0; i < MODEL_NAMES; i++) {
-        const struct model_name *name = &model->names[i];
-        snprintf(topic, sizeof(topic), "bus.name.%.*s", SPAN_ARGS(span_of(&name->text)));
+        const struct model_name *name = &model->names.all[i];
+        snprintf(topic, sizeof(topic), "bus.name.%.*s", SPAN_ARGS(model_text_span(&name->text)));
         if (name->count == 0 || !grammar_matches(pattern, span_from(topic)))
             continue;
         count++;
         if (show)
-            expect_value(model, k, group, topic,
-                         json_pack("{s:s}", "owner", name_of(model, name->claims[0].player)));
+            expect_value(model, k, group, topic, owners_body(model, name));
     }
     for (unsigned i = 0; i < MODEL_PLAYERS; i++) {
         snprintf(topic, sizeof(topic), "bus.peer.%" PRIu64, model->players[i].name);
@@ -358,7 +424,7 @@ static unsigned take_snapshot(struct model *model, unsigned k, struct span patte
         if (show)
             expect_value(model, k, group, topic, peer_body());
     }
-    return count;
+    return count + count_watched(model, pattern);
 }
 
 static unsigned count_subscriptions(const struct model *model, unsigned k)
@@ -370,10 +436,32 @@ static unsigned count_subscriptions(const struct model *model, unsigned k)
     return count;
 }
 
+/* The last values that a subscription begins with: their number, and `show` them. */
+static unsigned begin_with(struct model *model, unsigned k, const struct args *args, bool show)
+{
+    if (args->retained == ARGS_RETAINED_NO || args->group.size > 0)
+        return 0;
+    if (!grammar_is_reserved(args->topic))
+        return take_values(model, k, args, show);
+    if (args->sender.size > 0 && !span_is(args->sender, "bus"))
+        return 0;
+    return take_snapshot(model, k, args->topic, show);
+}
+
 static int subscribe(struct model *model, unsigned k, const struct args *args, json_t **ret_body)
 {
     size_t i = 0;
 
+    if (audience_check(args->topic))
+        return WIRE_INVALID_ARGUMENTS;
+    if (args->group.size > 0 &&
+        (grammar_is_reserved(args->topic) || args->retained == ARGS_RETAINED_ONLY ||
+         args->overflow != OVERFLOW_DROP))
+        return WIRE_INVALID_ARGUMENTS;
+    if (args->retained == ARGS_RETAINED_ONLY) {
+        *ret_body = json_pack("{s:I}", "retained", (json_int_t)begin_with(model, k, args, false));
+        return 0;
+    }
     if (count_subscriptions(model, k) >= model->limits.subscriptions)
         return WIRE_LIMIT_EXCEEDED;
     while (model->subscriptions[i].live)
@@ -383,12 +471,11 @@ static int subscribe(struct model *model, unsigned k, const struct args *args, j
     subscription->live = true;
     subscription->player = k;
     subscription->id = model->next_subscription[k]++;
-    set_text(&subscription->pattern, args->topic);
-    set_text(&subscription->sender, args->sender);
-    bool values = grammar_is_reserved(args->topic) &&
-                  (args->sender.size == 0 || span_is(args->sender, "bus"));
+    model_text_set(&subscription->pattern, args->topic);
+    model_text_set(&subscription->sender, args->sender);
+    model_text_set(&subscription->group, args->group);
     *ret_body = json_pack("{s:I, s:I}", "subscription", (json_int_t)subscription->id, "retained",
-                          (json_int_t)(values ? take_snapshot(model, k, args->topic, false) : 0));
+                          (json_int_t)begin_with(model, k, args, false));
     return 0;
 }
 
@@ -515,23 +602,13 @@ static void call_bus(struct model *model, const struct message *message)
         }
     }
     /* The values come after the reply. */
-    if (r == 0 && span_is(envelope->method, "Subscribe") && grammar_is_reserved(args.topic) &&
-        (args.sender.size == 0 || span_is(args.sender, "bus")))
-        take_snapshot(model, message->from, args.topic, true);
+    if (r == 0 && span_is(envelope->method, "Subscribe"))
+        begin_with(model, message->from, &args, true);
     json_decref(body);
     args_deinit(&args);
 }
 
 /* --------------------------------------------------------------------- calls */
-
-static unsigned count_calls(const struct model *model, unsigned caller)
-{
-    unsigned count = 0;
-
-    for (size_t i = 0; i < MODEL_CALLS; i++)
-        count += model->calls[i].live && model->calls[i].caller == caller;
-    return count;
-}
 
 /* The time that the callee has begins now. */
 static void begin_wait(const struct model *model, struct model_call *call)
@@ -542,7 +619,7 @@ static void begin_wait(const struct model *model, struct model_call *call)
 static void take_call(struct model *model, const struct message *message)
 {
     const struct envelope *envelope = &message->envelope;
-    unsigned callee = find_player(model, envelope->to);
+    unsigned callee = choose_player(model, envelope->to);
     bool tracked = !envelope->no_reply;
     size_t i = 0;
 
@@ -580,7 +657,7 @@ static void take_call(struct model *model, const struct message *message)
     forward(model, callee, message);
 }
 
-/* The call that this answers; NULL: none. */
+/* The call that this is the callee's answer to; NULL if there is none. */
 static struct model_call *find_answered(struct model *model, const struct message *message)
 {
     const struct envelope *envelope = &message->envelope;
@@ -658,29 +735,120 @@ void model_advance(struct model *model, uint64_t ms)
         abandon(model, call, group, "timeout");
         expect_error(model, call->caller, group, call->id, WIRE_TIMEOUT);
     }
+    for (size_t i = 0; i < MODEL_VALUES; i++) {
+        struct model_value *value = &model->values.values[i];
+        if (value->rest && value->at > 0 && value->at <= model->now)
+            end_value(model, value, group);
+    }
 }
 
 /* --------------------------------------------------------------------- lines */
 
+/* Nobody is behind here, so a receipt comes at once. */
+static void expect_receipt(struct model *model, const struct message *message, int receivers)
+{
+    if (message->envelope.id > 0)
+        player_expect(&model->players[message->from], 0,
+                      json_pack("{s:s, s:s, s:I, s:{s:i, s:i, s:i}}", "sender", "bus", "type",
+                                "reply", "id", (json_int_t)message->envelope.id, "body", "matched",
+                                receivers, "queued", receivers, "dropped", 0));
+}
+
+/* Whether the event may have a receipt, if it is to have one. */
+static bool admit_receipt(struct model *model, const struct message *message)
+{
+    const struct envelope *envelope = &message->envelope;
+
+    if (envelope->id == 0)
+        return true;
+    if (find_call(model, message->from, envelope->id)) {
+        expect_complaint(model, message->from, WIRE_INVALID_MESSAGE, envelope);
+        return false;
+    }
+    if (count_calls(model, message->from) >= model->limits.calls) {
+        expect_refusal(model, message, WIRE_LIMIT_EXCEEDED);
+        return false;
+    }
+    return true;
+}
+
+/* To all the groups that have subscribed, each of one player alone. Returns how many. */
+static unsigned share_out(struct model *model, const struct message *message)
+{
+    unsigned count = 0;
+
+    for (size_t i = 0; i < MODEL_SUBSCRIPTIONS; i++) {
+        const struct model_subscription *subscription = &model->subscriptions[i];
+        bool first = subscription->live && subscription->group.size > 0;
+        for (size_t j = 0; j < i && first; j++)
+            first = !model->subscriptions[j].live ||
+                    !span_equal(model_text_span(&model->subscriptions[j].group),
+                                model_text_span(&subscription->group));
+        if (!first || !gets_event(model, subscription->player, &subscription->group,
+                                  message->envelope.topic, message->from))
+            continue;
+        forward_to(model, subscription->player, model_text_span(&subscription->group), message);
+        count++;
+    }
+    return count;
+}
+
+/* 0, or the error. */
+static int retain(struct model *model, const struct message *message)
+{
+    const struct envelope *envelope = &message->envelope;
+    const struct model_value value = {.player = message->from,
+                                      .name = model->players[message->from].name,
+                                      .guarded = has_guard(model, envelope->topic),
+                                      .at = envelope->ttl > 0 ? model->now + envelope->ttl : 0};
+
+    return envelope_has(envelope, KEY_RETAIN)
+               ? model_values_set(&model->values, envelope, model->limits.retained, &value)
+               : 0;
+}
+
+/* There is no disk here: a value for it lasts as long as the bus, and its publisher is told;
+ * by the event's id instead of the receipt, or at once. */
+static bool misses_disk(const struct envelope *envelope)
+{
+    return span_equal(envelope->retain, SPAN("disk")) && !envelope_clears(envelope);
+}
+
 static void take_event(struct model *model, const struct message *message)
 {
     const struct envelope *envelope = &message->envelope;
+    int receivers = 0;
 
     if (grammar_is_reserved(envelope->topic) || is_guarded(model, envelope->topic, message->from)) {
         expect_refusal(model, message, WIRE_ACCESS_DENIED);
         return;
     }
-    if (!envelope_has(envelope, KEY_TO)) {
-        for (unsigned k = 0; k < MODEL_PLAYERS; k++)
-            if (model->players[k].name && gets_event(model, k, envelope->topic, message->from))
-                forward(model, k, message);
+    unsigned to = envelope_has(envelope, KEY_TO) ? choose_player(model, envelope->to) : NOBODY;
+    if (envelope_has(envelope, KEY_TO) && to == NOBODY) {
+        expect_refusal(model, message, WIRE_NAME_UNKNOWN);
         return;
     }
-    unsigned to = find_player(model, envelope->to);
+    if (!admit_receipt(model, message))
+        return;
+    if (retain(model, message) != 0) {
+        expect_refusal(model, message, WIRE_LIMIT_EXCEEDED);
+        return;
+    }
+    if (misses_disk(envelope) && envelope->id == 0)
+        expect_refusal(model, message, WIRE_STORAGE_FAILED);
+    for (unsigned k = 0; k < MODEL_PLAYERS; k++) {
+        if (to == k || (to == NOBODY && model->players[k].name &&
+                        gets_event(model, k, NULL, envelope->topic, message->from))) {
+            forward(model, k, message);
+            receivers++;
+        }
+    }
     if (to == NOBODY)
-        expect_refusal(model, message, WIRE_NAME_UNKNOWN);
+        receivers += (int)share_out(model, message);
+    if (misses_disk(envelope) && envelope->id > 0)
+        expect_refusal(model, message, WIRE_STORAGE_FAILED);
     else
-        forward(model, to, message);
+        expect_receipt(model, message, receivers);
 }
 
 static void take_message(struct model *model, const struct message *message)
@@ -780,15 +948,13 @@ void model_leave(struct model *model, unsigned k)
     for (size_t i = 0; i < MODEL_SUBSCRIPTIONS; i++)
         if (model->subscriptions[i].player == k)
             model->subscriptions[i].live = false;
+    leave_values(model, k, group);
     leave_calls(model, k, group);
     for (size_t i = 0; i < MODEL_NAMES; i++) {
-        struct model_name *name = &model->names[i];
-        unsigned c = find_claim(name, k);
-        if (c == name->count)
-            continue;
-        unsigned before = name->claims[0].player;
-        remove_claim(name, c);
-        announce_owner(model, group, name, before);
+        struct model_name_change change;
+        if (model_names_release(&model->names, k, model_text_span(&model->names.all[i].text),
+                                &change) == 0)
+            announce_owners(model, group, &change);
     }
     snprintf(topic, sizeof(topic), "bus.peer.%" PRIu64, model->players[k].name);
     tell_all(model, group, topic, json_null());

@@ -12,30 +12,12 @@
 
 #include "busd/limits.h"
 #include "libbus/wire/grammar.h"
+#include "tests/fuzz/model-names.h"
+#include "tests/fuzz/model-values.h"
 #include "tests/fuzz/player.h"
 
-#define MODEL_PLAYERS       4
-#define MODEL_NAMES         64
 #define MODEL_SUBSCRIPTIONS 64
 #define MODEL_CALLS         64
-
-struct model_text {
-    size_t size;
-    char data[GRAMMAR_NAME_MAX];
-};
-
-struct model_claim {
-    unsigned player;
-    bool queue;
-    bool allow_replacement;
-};
-
-/* Somebody's as long as there is a claim, the first claim's. */
-struct model_name {
-    struct model_text text;
-    unsigned count;
-    struct model_claim claims[MODEL_PLAYERS];
-};
 
 struct model_subscription {
     bool live;
@@ -43,6 +25,7 @@ struct model_subscription {
     uint64_t id;
     struct model_text pattern;
     struct model_text sender;
+    struct model_text group; /* nobody else's: players share nothing */
 };
 
 struct model_call {
@@ -64,9 +47,10 @@ struct model {
     unsigned invalid[MODEL_PLAYERS];
     unsigned monitors[MODEL_PLAYERS];
     uint64_t next_subscription[MODEL_PLAYERS];
-    struct model_name names[MODEL_NAMES];
+    struct model_names names;
     struct model_subscription subscriptions[MODEL_SUBSCRIPTIONS];
     struct model_call calls[MODEL_CALLS];
+    struct model_values values;
 };
 
 void model_init(struct model *model, const struct limits *limits);
@@ -80,6 +64,9 @@ void model_leave(struct model *model, unsigned k);
 /* Player k sends a line (without its LF). Whether it has to be ended for it shows in
  * the player's `ending`; then model_leave() is due. */
 void model_line(struct model *model, unsigned k, struct span line, const struct player_fds *fds);
+
+/* Nothing more will happen. */
+void model_deinit(struct model *model);
 
 /* Time passes. */
 void model_advance(struct model *model, uint64_t ms);

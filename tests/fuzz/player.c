@@ -181,7 +181,8 @@ static void take_line(struct player *player, const struct line *line)
                SPAN_ARGS(line->text));
     json_t *tree = json_loadb(line->text.data, line->text.size, JSON_ALLOW_NUL, NULL);
     struct expectation *expectation = find_fitting(player, line->text, tree, fds);
-    bool sighting = player->watching && span_is(envelope.topic, "bus.monitor") &&
+    bool sighting = ((player->watching && span_is(envelope.topic, "bus.monitor")) ||
+                     span_starts_with(envelope.topic, SPAN("bus.subscribers."))) &&
                     span_is(envelope.sender, "bus") && tree;
     CLEANUP(cleanup_free) char *next = expectation ? NULL : describe_next(player);
     FUZZ_CHECK(expectation || (sighting && !fds), ":%" PRIu64 " got %.*s (%u fds), not %s",

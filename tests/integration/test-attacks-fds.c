@@ -7,8 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
-#include <netinet/in.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,9 +20,6 @@
 
 #define MALLORY 12001
 #define TROY    12002
-
-/* How long busd may take for a call of the bystander while a close blocks. */
-#define RESPONSIVE_MS 250
 
 /* Within five seconds; what busd keeps for itself is busd_fds_are_back()'s to know. */
 static bool busd_comes_down_to(struct session *session, unsigned more)
@@ -255,64 +250,6 @@ static void test_several_control_messages(struct session *session)
     bystander_stop(&bystander, session, 2);
 }
 
-/* ---------------------------------------------------------- closing takes long */
-
-/* A socket whose close(2) takes as long as `seconds` says: something is left to be sent
- * and nobody reads it. *ret_other is its other end. */
-static int make_lingering(int seconds, int *ret_other)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    struct linger linger = {1, seconds};
-    socklen_t size = sizeof(address);
-    static char block[1 << 16];
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
-    assert_int_equal(listen(listener, 1), 0);
-    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &size), 0);
-    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-    *ret_other = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-    assert_true(*ret_other >= 0);
-    close(listener);
-    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
-    while (send(fd, block, sizeof(block), MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
-        continue;
-    return fd;
-}
-
-/* busd goes on with everybody's messages meanwhile. */
-static void test_closing_takes_long(struct session *session)
-{
-    struct bystander bystander;
-    int other[3];
-
-    bystander_start(&bystander, session);
-    struct client *m = session_connect_as_user(session, "M", MALLORY);
-    /* busd is to be the last one to close them. */
-    assert_int_equal(kill(session->busd.pid, SIGSTOP), 0);
-    for (size_t i = 0; i < ARRAY_SIZE(other); i++) {
-        int fd = make_lingering(1, &other[i]);
-        client_send_fds(m, &fd, 1, "{'type':'event','topic':'t','fds':1}");
-        close(fd);
-    }
-    assert_int_equal(kill(session->busd.pid, SIGCONT), 0);
-    bystander_check(&bystander);
-    bystander_longest(&bystander);
-    uint64_t begin = process_now();
-    while (process_now() < begin + 500)
-        bystander_check(&bystander);
-    /* It does block: otherwise there would be nothing to see here. */
-    assert_true(process_open_fds(session->busd.pid) >
-                session->busd.fds + BYSTANDER_CONNECTIONS + 1);
-    uint64_t longest = bystander_longest(&bystander);
-    CHECK(longest <= RESPONSIVE_MS, "a call took %llu ms", (unsigned long long)longest);
-    assert_true(busd_comes_down_to(session, BYSTANDER_CONNECTIONS + 1));
-    for (size_t i = 0; i < ARRAY_SIZE(other); i++)
-        close(other[i]);
-    bystander_stop(&bystander, session, 1);
-}
-
 #define ATTACK(function, ...)                                                                      \
     {                                                                                              \
         .name = #function, .run = function, .args = BUSD_ARGS(__VA_ARGS__), .plain_only = true     \
@@ -325,7 +262,6 @@ static const struct transcript transcripts[] = {
     ATTACK(test_over_the_limit, "--limit", "fds_per_message=16"),
     TRANSCRIPT_PLAIN(test_odd_control_lengths),
     TRANSCRIPT_PLAIN(test_several_control_messages),
-    TRANSCRIPT_PLAIN(test_closing_takes_long),
 };
 
 int main(void)

@@ -145,7 +145,43 @@ static void test_items_in_flight(struct session *session)
     files_close(fd, PER_CALL);
 }
 
+/* An event that the kernel does not take is lost: told of, or, for who had rather be
+ * disconnected than lose it, the end. */
+static void test_refused_events(struct session *session)
+{
+    unsigned fillers = LIMIT / PER_CALL + 1;
+    int fd[PER_CALL], got[PER_CALL];
+
+    give_directory(session);
+    struct client *m = session_connect_as_user(session, "M", MALLORY);
+    struct client *d = session_connect_as_user(session, "D", TROY);
+    struct client *e = session_connect_as_user(session, "E", TROY);
+    client_ask(d, "Subscribe", "{'topic':'t','overflow':'drop'}", "'*'");
+    client_ask(e, "Subscribe", "{'topic':'t','overflow':'disconnect'}", "'*'");
+    files_open(fd, PER_CALL, 0);
+    for (unsigned i = 0; i < fillers; i++) {
+        receiver(session, i);
+        client_send_fds(m, fd, PER_CALL, "{'type':'event','topic':'f','to':'$S%u','fds':16}", i);
+        client_ask(m, "Ping", "{}", "{}");
+        session_expect_fds(session, 3 + i + 1);
+    }
+    client_send_fds(m, fd, PER_CALL, "{'type':'event','topic':'t','fds':16}");
+    client_expect(d, "{'sender':'bus','type':'event','topic':'bus.overflow','body':{'lost':1,"
+                     "'first':'t','last':'t','since':'*'}}");
+    client_expect_goodbye(e, "disconnected rather than lose 't'");
+    for (unsigned i = 0; i < fillers; i++) {
+        client_expect_fds(receiver(session, i), got, PER_CALL,
+                          "{'sender':'$M','type':'event','topic':'f','to':'$S%u'}", i);
+        files_close(got, PER_CALL);
+    }
+    files_close(fd, PER_CALL);
+}
+
 static const struct transcript transcripts[] = {
+    {.name = "test_refused_events",
+     .run = test_refused_events,
+     .args = BUSD_ARGS("--run-as", "nobody"),
+     .plain_only = true},
     {.name = "test_too_many_in_flight",
      .run = test_too_many_in_flight,
      .args = BUSD_ARGS("--run-as", "nobody"),

@@ -12,7 +12,7 @@ narrow() {
     [ -s "$OUT" ] && [ "$(wc -L <"$OUT")" -le 80 ]
 }
 
-verbs="list status call channel publish subscribe monitor wait serve ping introspect stats explain reload run-session help"
+verbs="list status call channel publish subscribe get set monitor wait serve ping introspect stats explain reload run-session help"
 
 # --- help
 

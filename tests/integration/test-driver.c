@@ -13,7 +13,7 @@
 static const char *const methods[] = {"Subscribe", "Unsubscribe", "RequestName", "ReleaseName",
                                       "ListNames", "GetName",     "Ping",        "GetCredentials",
                                       "Monitor",   "Stats",       "GetId",       "Introspect",
-                                      "Explain",   "Reload"};
+                                      "Explain",   "Reload",      "Retained"};
 
 static void test_ping(struct session *session)
 {
@@ -137,8 +137,10 @@ static void test_stats(struct session *session)
 
     client_ask(a, "Stats", "{}",
                "{'id':'*','version':'" BUSD_VERSION "','uptime':'*','connections':2,'names':1,"
-               "'subscriptions':2,'calls':1,'monitors':1,"
-               "'messages':{'received':9,'delivered':'*','dropped':0,'invalid':1},"
+               "'subscriptions':2,'calls':1,'receipts':0,'monitors':1,"
+               "'groups':{'count':0,'handed_over':0,'dropped':0},"
+               "'retained':{'topics':0,'bytes':0},"
+               "'messages':{'received':9,'delivered':'*','conflated':0,'dropped':0,'invalid':1},"
                "'bytes':{'received':'*','sent':'*','queued':'*'}}");
     CLEANUP(cleanup_free)
     char *of_b = client_expand(
@@ -146,7 +148,8 @@ static void test_stats(struct session *session)
         "{'name':'$B','uid':%u,'pid':%d,'connected':'*','names':['org.example.B'],"
         "'subscriptions':[{'subscription':1,'topic':'a.*'},"
         "{'subscription':2,'topic':'b','sender':'$A'}],'calls':{'made':0,'received':1},"
-        "'messages':{'received':4,'delivered':9,'dropped':0,'invalid':0},"
+        "'receipts':0,'retained':{'topics':0,'bytes':0},"
+        "'messages':{'received':4,'delivered':9,'conflated':0,'dropped':0,'invalid':0},"
         "'bytes':{'received':'*','sent':'*','queued':0},'monitor':true}",
         getuid(), getpid());
     client_ask(a, "Stats", "{'name':'$B'}", of_b);
@@ -187,7 +190,7 @@ static void test_introspect(struct session *session)
 static void test_unknown_methods(struct session *session)
 {
     struct client *a = session_connect(session, "A");
-    static const char *const unknown[] = {"ping", "Pin", "Pings", "bus.Ping", "Retained", "_"};
+    static const char *const unknown[] = {"ping", "Pin", "Pings", "bus.Ping", "Retain", "_"};
 
     for (size_t i = 0; i < ARRAY_SIZE(unknown); i++)
         client_ask_error(a, unknown[i], "{}", "bus.MethodUnknown");
@@ -236,6 +239,13 @@ static void test_wrong_arguments(struct session *session)
         {"Subscribe", "{'topic':'t\\u0000'}"},
         {"Subscribe", "{'topic':'t','topic':'u'}"},
         {"Subscribe", "{'sender':'$A'}"},
+        {"Subscribe", "{'topic':'t','retained':'yes'}"},
+        {"Subscribe", "{'topic':'t','retained':null}"},
+        {"Subscribe", "{'topic':'t','retained':1}"},
+        {"Subscribe", "{'topic':'bus.subscribers.#'}"},
+        {"Subscribe", "{'topic':'bus.subscribers.a.*'}"},
+        {"Retained", "{}"},
+        {"Retained", "{'topic':'a..b'}"},
         {"Subscribe", "{'topic':'t','sender':'x'}"},
         {"Subscribe", "{'topic':'t','sender':':0'}"},
         {"Subscribe", "{'topic':'t','sender':7}"},
@@ -291,7 +301,9 @@ static void test_helpful_messages(struct session *session)
     static const char *const cases[][4] = {
         {"Subscribe", "{'topic':'a..b'}", "topic", "segment"},
         {"Subscribe", "{}", "topic", "missing"},
-        {"Subscribe", "{'topic':'t','group':'g'}", "group", "sender"},
+        {"Subscribe", "{'topic':'t','colour':'g'}", "colour", "sender"},
+        {"Subscribe", "{'topic':'t','group':'a.b'}", "group", "only letters"},
+        {"Subscribe", "{'topic':'bus.name.*','group':'g'}", "group", "not shared out"},
         {"Unsubscribe", "{'subscription':'x'}", "subscription", "integer"},
         {"RequestName", "{'name':'org.example.X','queue':1}", "queue", "true or false"},
         {"Monitor", "{'type':'x'}", "type", "event"},

@@ -109,7 +109,7 @@ static void send_lines(struct client *client, size_t row, unsigned count)
 
 static void leave_half_a_line(struct session *session)
 {
-    struct client *client = session_connect_silently(session, "X");
+    struct client *client = session_connect(session, "X");
     int fd[2];
 
     files_open(fd, 2, 1);

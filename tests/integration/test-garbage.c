@@ -192,7 +192,9 @@ static void assert_nothing_left(struct session *session, struct client *client)
 {
     client_ask(client, "Stats", "{}",
                "{'id':'*','version':'*','uptime':'*','connections':2,'names':1,"
-               "'subscriptions':0,'calls':0,'monitors':0,'messages':'*','bytes':'*'}");
+               "'subscriptions':0,'calls':0,'receipts':0,'monitors':0,"
+               "'groups':{'count':0,'handed_over':0,'dropped':0},'retained':{'topics':0,'bytes':0},"
+               "'messages':'*','bytes':'*'}");
 }
 
 /* Cut after every byte, and the client gone. */

@@ -145,6 +145,27 @@ static void test_subscriptions(struct session *session)
     }
 }
 
+/* What makes others' events slow to route: all connections of a user have it together. */
+static void test_wildcards(struct session *session)
+{
+    struct client *a = session_connect(session, "A");
+    struct client *b = session_connect(session, "B");
+
+    client_ask(a, "Subscribe", "{'topic':'a.*.b.#'}", "{'subscription':1,'retained':0}");
+    client_ask_error(b, "Subscribe", "{'topic':'*.b.c'}", "bus.LimitExceeded");
+    client_ask_error(b, "Subscribe", "{'topic':'*.*.*'}", "bus.LimitExceeded");
+    client_ask(b, "Subscribe", "{'topic':'*.b'}", "{'subscription':1,'retained':0}");
+    client_ask_error(b, "Subscribe", "{'topic':'*.b'}", "bus.LimitExceeded");
+    assert_true(busd_has_logged(&session->busd, "wildcards_per_user is 3"));
+    /* Where a wildcard comes last there may be any number. */
+    client_ask(a, "Subscribe", "{'topic':'t.*'}", "{'subscription':2,'retained':0}");
+    client_ask(a, "Subscribe", "{'topic':'t.u.#'}", "{'subscription':3,'retained':0}");
+    client_send(b, "{'type':'event','topic':'a.x.b'}");
+    client_expect(a, "{'sender':'$B','type':'event','topic':'a.x.b'}");
+    client_ask(a, "Unsubscribe", "{'subscription':1}", "{}");
+    client_ask(b, "Subscribe", "{'topic':'*.b.c'}", "{'subscription':2,'retained':0}");
+}
+
 static void test_names(struct session *session)
 {
     struct client *a = session_connect(session, "A");
@@ -467,6 +488,7 @@ static const struct transcript transcripts[] = {
     LIMITED(test_what_counts_as_invalid, "--limit", "message_bytes=300", "--limit",
             "invalid_lines=3"),
     LIMITED(test_subscriptions, "--limit", "subscriptions=3"),
+    LIMITED(test_wildcards, "--limit", "wildcards_per_user=3"),
     LIMITED(test_names, "--limit", "names=2"),
     LIMITED(test_calls, "--limit", "calls=3"),
     LIMITED(test_monitors, "--limit", "monitors=2"),

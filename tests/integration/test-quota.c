@@ -136,6 +136,35 @@ static unsigned take_monitor(struct client *client, unsigned n, char *wrong)
     return taken ? n : 0;
 }
 
+/* Events are not answered, but by errors. */
+static unsigned take_value(struct client *client, unsigned n, char *wrong)
+{
+    uint64_t id = client->next_id++;
+    bool refused = false;
+
+    client_send(client, "{'type':'event','topic':'v.%u','retain':'connection','body':1}", n);
+    client_send(client, "{'type':'call','id':%llu,'to':'bus','method':'Ping'}",
+                (unsigned long long)id);
+    for (bool done = false; !done;) {
+        struct message *message = client_next(client);
+        assert_non_null(message);
+        if (json_object_get(message->json, "error")) {
+            refused = true;
+            snprintf(wrong, WRONG_SIZE, "%s",
+                     json_string_value(json_object_get(message->json, "message")));
+        }
+        done = json_integer_value(json_object_get(message->json, "id")) == (json_int_t)id;
+        message_free(message);
+    }
+    return refused ? 0 : n;
+}
+
+static void give_value_back(struct client *client, unsigned number)
+{
+    client_send(client, "{'type':'event','topic':'v.%u','retain':'connection'}", number);
+    client_ask(client, "Ping", "{}", "{}");
+}
+
 static unsigned last_number;
 
 static unsigned take(const struct resource *resource, struct client *client)
@@ -229,6 +258,7 @@ RESOURCE_TEST(subscriptions, take_subscription, give_subscription_back)
 RESOURCE_TEST(names, take_name, give_name_back)
 RESOURCE_TEST(calls, take_call, give_call_back)
 RESOURCE_TEST(monitors, take_monitor, NULL)
+RESOURCE_TEST(retained, take_value, give_value_back)
 
 static void subscribe(struct client *client, const char *pattern)
 {
@@ -639,9 +669,12 @@ static void test_unfinished_fds(struct session *session)
 /* ------------------------------------------------------------- the table */
 
 /* Limits that other tests are about. */
-static const char *const others[] = {"connections",      "message_bytes",   "queue_bytes",
-                                     "queue_soft_bytes", "fds_per_message", "fds_queued",
-                                     "call_timeout",     "invalid_lines"};
+static const char *const others[] = {"connections",           "message_bytes",
+                                     "queue_bytes",           "queue_soft_bytes",
+                                     "fds_per_message",       "fds_queued",
+                                     "call_timeout",          "invalid_lines",
+                                     "retained_bytes",        "retained_bytes_per_user",
+                                     "retained_bytes_in_all", "unstored_bytes_per_user"};
 /* Limits that are set in this one. */
 static const char *set_here(size_t index);
 
@@ -680,6 +713,7 @@ static const struct transcript transcripts[] = {
     COUNTED(calls),
     COUNTED(monitors),
     LIMITED(test_wildcards, L, "wildcards_per_user=4"),
+    COUNTED(retained),
     LIMITED(test_connections, L, "connections_per_user=2"),
     LIMITED(test_unproven, L, "unproven_per_user=2"),
     LIMITED(test_unproven_timeout, L, "unproven_timeout=500"),

@@ -35,6 +35,7 @@ static void test_good_and_bad(struct session *session)
     client_ask_error(g, "RequestName", "{'name':'org.example.B'}", "bus.AccessDenied");
     policy_reload_fails(a, "{", "DIR/config.json:1:");
     policy_reload_fails(a, "{'limits':{'names':0}}", "DIR/config.json:1:12: limit 'names'");
+    policy_reload_fails(a, "{'state':'DIR/state'}", "state: the folder cannot change");
     client_ask_error(g, "RequestName", "{'name':'org.example.B'}", "bus.AccessDenied");
     assert_true(busd_has_logged(&session->busd, "the configuration stays as it was"));
     policy_reload(a, OPEN);

@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: MIT
 # Includes go strictly downward. For the broker:
 #
-#     main > broker* > listener > dispatch > {driver* revoke stream}
-#     > {announce answer} > deliver > {access patience} > hub > peer > connection > outq
-#     > config > rules > policy > {names topics calls monitor}
-#     > {args documents quota trie} > {limits backlog deadlines chunk closer credentials
-#     document endpoint privileges sandbox watch fatal}
+#     main > broker* > listener > dispatch > {driver* revoke stream} > snapshot
+#     > {audience persist retain} > {announce answer} > deliver > sharing
+#     > {access guard patience} > hub > peer > connection* > {latest shares} > outq > config
+#     > rules > policy > {names topics calls receipts monitor presence retained store lane}
+#     > {args database documents quota groups topicset trie}
+#     > {limits backlog deadlines overflow chunk closer credentials document endpoint privileges
+#     sandbox sqlite statedir watch fatal}
 #     > wire > base
 #
 # for the library libbus/*.c > wire > base. Tools and examples see the public
@@ -34,9 +36,15 @@ function rank(path,    name) {
     name = path
     sub(/^busd\//, "", name)
     sub(/\.[ch]$/, "", name)
-    sub(/^driver-.*/, "driver", name)
-    sub(/^broker-.*/, "broker", name)
+    sub(/-.*/, "", name)
     return layer[name]
+}
+
+# Files that serve one header together: driver-names.c is of the driver.
+function series(path) {
+    sub(/^.*\//, "", path)
+    sub(/[-.].*$/, "", path)
+    return path
 }
 
 function is_own(path,    a, b) {
@@ -76,8 +84,7 @@ function direction(path) {
         return "it belongs to no layer below"
     if (is_own(path) || rank(path) < rank(FILENAME))
         return ""
-    if (rank(path) == rank(FILENAME) && (rank(path) <= 2 || rank(path) == layer["driver"] ||
-        rank(path) == layer["broker"]))
+    if (rank(path) == rank(FILENAME) && (rank(path) <= 2 || series(path) == series(FILENAME)))
         return ""
     return rank(path) == rank(FILENAME) ? "it is of the same layer" : "it is a higher layer"
 }
@@ -109,10 +116,10 @@ function check_order(kind, name) {
 
 BEGIN {
     base_rank = 3
-    count = split("limits,backlog,deadlines,chunk,closer,credentials,document,endpoint,privileges,sandbox,watch,fatal " \
-                  "args,documents,quota,trie " \
-                  "names,topics,calls,monitor policy rules config outq connection peer hub " \
-                  "access,patience deliver announce,answer revoke,driver,stream dispatch listener broker main", groups, " ")
+    count = split("limits,backlog,deadlines,overflow,chunk,closer,credentials,document,endpoint,privileges,sandbox,sqlite,statedir,watch,fatal " \
+                  "args,database,documents,quota,groups,topicset,trie " \
+                  "names,topics,calls,receipts,monitor,presence,retained,store,lane policy rules config outq latest,shares connection peer hub " \
+                  "access,guard,patience sharing deliver announce,answer audience,persist,retain snapshot revoke,driver,stream dispatch listener broker main", groups, " ")
     for (i = 1; i <= count; i++) {
         n = split(groups[i], members, ",")
         for (j = 1; j <= n; j++)

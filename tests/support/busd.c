@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -128,31 +129,18 @@ int busd_configure(const struct busd *busd, const char *config)
     return fclose(file) == 0 ? 0 : -1;
 }
 
-int busd_start(struct busd *busd, const char *const *args)
-{
-    return busd_start_configured(busd, NULL, args);
-}
-
-int busd_start_configured(struct busd *busd, const char *config, const char *const *args)
+/* Starts it in its directory, and waits until it listens. */
+static int launch(struct busd *busd)
 {
     int ends[2];
 
-    *busd = (struct busd){
-        .directory = "/tmp/busd-test-XXXXXX", .ready_fd = -1, .configured = config != NULL};
-    if (!mkdtemp(busd->directory) || pipe2(ends, O_CLOEXEC) < 0) {
-        perror("busd_start");
-        return -1;
-    }
-    snprintf(busd->path, sizeof(busd->path), "%s/bus", busd->directory);
-    snprintf(busd->lock, sizeof(busd->lock), "%s.lock", busd->path);
-    snprintf(busd->log, sizeof(busd->log), "%s/log", busd->directory);
-    if (config && (chmod(busd->directory, 0711) < 0 || busd_configure(busd, config) < 0)) {
-        perror("busd_start");
+    if (pipe2(ends, O_CLOEXEC) < 0) {
+        perror("pipe2");
         return -1;
     }
     busd->pid = fork();
     if (busd->pid == 0)
-        run(busd, args, ends[1]);
+        run(busd, busd->args, ends[1]);
     close(ends[1]);
     busd->ready_fd = ends[0];
     int r = busd->pid < 0 ? -1 : read_address(busd, ends[0]);
@@ -166,6 +154,76 @@ int busd_start_configured(struct busd *busd, const char *config, const char *con
     return 0;
 }
 
+/* Ends it. 0 if it did as it should; else -1 and the reason on standard error. */
+static int end(struct busd *busd, int signal)
+{
+    int status;
+
+    kill(busd->pid, signal);
+    if (!process_wait(busd->pid, STOP_MS, &status)) {
+        kill(busd->pid, SIGKILL);
+        process_wait(busd->pid, STOP_MS, &status);
+        return failed(busd, "did not end after SIGTERM");
+    }
+    if (WIFSIGNALED(status) && signal != SIGKILL) {
+        fprintf(stderr, "signal %d\n", WTERMSIG(status));
+        return failed(busd, "was killed by a signal");
+    }
+    if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
+        fprintf(stderr, "status %d\n", WEXITSTATUS(status));
+        return failed(busd, "ended with an error");
+    }
+    return 0;
+}
+
+int busd_start(struct busd *busd, const char *const *args)
+{
+    return busd_start_configured(busd, NULL, args);
+}
+
+int busd_start_configured(struct busd *busd, const char *config, const char *const *args)
+{
+    *busd = (struct busd){.directory = "/tmp/busd-test-XXXXXX",
+                          .ready_fd = -1,
+                          .args = args,
+                          .configured = config != NULL};
+    if (!mkdtemp(busd->directory)) {
+        perror("busd_start");
+        return -1;
+    }
+    snprintf(busd->path, sizeof(busd->path), "%s/bus", busd->directory);
+    snprintf(busd->lock, sizeof(busd->lock), "%s.lock", busd->path);
+    snprintf(busd->log, sizeof(busd->log), "%s/log", busd->directory);
+    if (config && (chmod(busd->directory, 0711) < 0 || busd_configure(busd, config) < 0)) {
+        perror("busd_start");
+        return -1;
+    }
+    return launch(busd);
+}
+
+int busd_restart(struct busd *busd, int signal)
+{
+    int r = busd->pid > 0 ? end(busd, signal) : 0;
+
+    busd->pid = 0;
+    cleanup_close(&busd->ready_fd);
+    busd->ready_fd = -1;
+    return r < 0 ? r : launch(busd);
+}
+
+static int remove_one(const char *path, const struct stat *status, int type, struct FTW *place)
+{
+    return remove(path);
+}
+
+static void remove_state(const struct busd *busd)
+{
+    char path[80];
+
+    snprintf(path, sizeof(path), "%s/state", busd->directory);
+    nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
 /* Removes the directory; says so if more than the log was in it. */
 static bool clean_up(struct busd *busd)
 {
@@ -176,6 +234,10 @@ static bool clean_up(struct busd *busd)
     while (directory && (entry = readdir(directory))) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
+        if (strcmp(entry->d_name, "state") == 0) {
+            remove_state(busd);
+            continue;
+        }
         bool ours = strcmp(entry->d_name, "config.json") == 0 && busd->configured;
         if (strcmp(entry->d_name, "log") != 0 && !ours) {
             fprintf(stderr, "busd left %s behind\n", entry->d_name);
@@ -194,23 +256,8 @@ static bool clean_up(struct busd *busd)
 
 int busd_stop(struct busd *busd)
 {
-    int status, r = 0;
+    int r = busd->pid > 0 ? end(busd, SIGTERM) : 0;
 
-    if (busd->pid <= 0)
-        return clean_up(busd) ? 0 : -1;
-    kill(busd->pid, SIGTERM);
-    if (!process_wait(busd->pid, STOP_MS, &status)) {
-        failed(busd, "did not end after SIGTERM");
-        busd_kill(busd);
-        return -1;
-    }
-    if (WIFSIGNALED(status)) {
-        fprintf(stderr, "signal %d\n", WTERMSIG(status));
-        r = failed(busd, "was killed by a signal");
-    } else if (WEXITSTATUS(status) != 0) {
-        fprintf(stderr, "status %d\n", WEXITSTATUS(status));
-        r = failed(busd, "ended with an error");
-    }
     return clean_up(busd) ? r : -1;
 }
 

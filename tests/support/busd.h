@@ -13,13 +13,14 @@
 struct busd {
     pid_t pid;
     char directory[64];
-    char path[80];     /* of the socket … */
-    char lock[88];     /* … the lock beside it … */
-    char log[80];      /* … and what it writes to standard error */
-    char address[128]; /* as busd printed it */
-    int ready_fd;      /* where it prints its addresses to; kept open for it */
-    unsigned fds;      /* open when it had started, see busd_fds_are_back() */
-    bool configured;   /* it reads config.json in its directory, and listens where that says */
+    char path[80];           /* of the socket … */
+    char lock[88];           /* … the lock beside it … */
+    char log[80];            /* … and what it writes to standard error */
+    char address[128];       /* as busd printed it */
+    int ready_fd;            /* where it prints its addresses to; kept open for it */
+    unsigned fds;            /* open when it had started, see busd_fds_are_back() */
+    const char *const *args; /* as busd_start() got them */
+    bool configured; /* it reads config.json in its directory, and listens where that says */
 };
 
 /* Starts it with `args` (NULL-terminated; may be NULL) and waits until it listens.
@@ -33,6 +34,12 @@ int busd_start_configured(struct busd *busd, const char *config, const char *con
 /* Writes the configuration file anew: a text in which ' stands for " and DIR for the
  * directory. 0, or -1 with the reason on standard error. */
 int busd_configure(const struct busd *busd, const char *config);
+
+/* Ends it with SIGTERM (it must end with status 0) or SIGKILL, if that has not been done
+ * and `pid` set to 0, and starts it again in the same directory. What it keeps between its lives is
+ * in state/ there, which is removed with the directory. 0, or -1 with the reason on standard error.
+ */
+int busd_restart(struct busd *busd, int signal);
 
 /* SIGTERM. 0 if it ended with status 0 and left nothing behind; else -1 and the
  * reason on standard error. With `pid` 0, whoever has ended it before, only looks what

@@ -114,6 +114,14 @@ uint64_t process_context_switches(pid_t pid)
     return sum;
 }
 
+unsigned process_threads(pid_t pid)
+{
+    char path[320];
+
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    return (unsigned)sum_fields(path, "Threads:", "Threads:");
+}
+
 uint64_t process_cpu_ns(pid_t pid)
 {
     struct timespec used = {0};

@@ -26,6 +26,9 @@ void process_print_fds(pid_t pid);
 /* Voluntary and involuntary context switches of all its threads. */
 uint64_t process_context_switches(pid_t pid);
 
+/* How many threads it has. */
+unsigned process_threads(pid_t pid);
+
 /* Nanoseconds of processor time that it has used. */
 uint64_t process_cpu_ns(pid_t pid);
 

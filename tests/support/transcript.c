@@ -246,6 +246,12 @@ static void close_all(struct session *session)
         client_free(LIST_ENTRY(node, struct client, link));
 }
 
+void session_restart(struct session *session, int signal)
+{
+    close_all(session);
+    assert_int_equal(busd_restart(&session->busd, signal), 0);
+}
+
 /* ---------------------------------------------------- around each run */
 
 static int set_up(void **state)

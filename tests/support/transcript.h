@@ -94,6 +94,9 @@ struct client *session_connect_as(struct session *session, const char *name, con
 struct client *session_connect_silently_as(struct session *session, const char *name,
                                            const char *socket, const struct identity *identity);
 
+/* Closes all clients and has busd begin anew, see busd_restart(). */
+void session_restart(struct session *session, int signal);
+
 /* Two rounds of a Ping by every client that still talks: when it returns, whatever
  * was sent before has had its effect, and that effect has been received. */
 void session_settle(struct session *session);

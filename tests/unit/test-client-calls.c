@@ -105,6 +105,7 @@ static void test_errors(void **state)
         {BUS_ERROR_NO_REPLY, ENOMSG},
         {BUS_ERROR_CANCELLED, ECANCELED},
         {BUS_ERROR_START_FAILED, ECHILD},
+        {BUS_ERROR_STORAGE_FAILED, EIO},
         {BUS_ERROR_DISCONNECTED, ECONNRESET},
         {"org.example.Own", EREMOTEIO},
         {"bus.Unheard", EREMOTEIO},
@@ -125,7 +126,7 @@ static void test_errors(void **state)
         free(fixture_hear(&f));
     }
     /* Without a text, and with one that is longer than fits: cut at a character. */
-    fixture_say(&f, "{\"sender\":\":7\",\"type\":\"error\",\"id\":%d,\"error\":\"x\"}", 21);
+    fixture_say(&f, "{\"sender\":\":7\",\"type\":\"error\",\"id\":%d,\"error\":\"x\"}", 22);
     assert_int_equal(bus_call_text(f.bus, "org.x", "M", NULL, 0, 100, &error, NULL), -EREMOTEIO);
     assert_string_equal(error.message, "");
     char text[1200] = "x";
@@ -134,7 +135,7 @@ static void test_errors(void **state)
     fixture_say(&f,
                 "{\"sender\":\":7\",\"type\":\"error\",\"id\":%d,\"error\":\"x\",\"message\":"
                 "\"%s\"}",
-                22, text);
+                23, text);
     assert_int_equal(bus_call_text(f.bus, "org.x", "M", NULL, 0, 100, &error, NULL), -EREMOTEIO);
     assert_int_equal(strlen(error.message), 511);
     text[511] = '\0';
@@ -142,7 +143,7 @@ static void test_errors(void **state)
     fixture_say(&f,
                 "{\"sender\":\":7\",\"type\":\"error\",\"id\":%d,\"error\":\"x\",\"message\":"
                 "\"x%s\"}",
-                23, text);
+                24, text);
     assert_int_equal(bus_call_text(f.bus, "org.x", "M", NULL, 0, 100, &error, NULL), -EREMOTEIO);
     assert_int_equal(strlen(error.message), 510);
     fixture_end(&f);
@@ -626,7 +627,7 @@ static void test_names(void **state)
     fixture_say(&f, "{\"sender\":\"bus\",\"type\":\"error\",\"id\":5,\"error\":\"bus.NotOwner\"}");
     assert_int_equal(bus_release_name(f.bus, "org.x", &error), -EADDRNOTAVAIL);
     assert_int_equal(bus_request_name(f.bus, "org", 0, &error), -EINVAL);
-    assert_int_equal(bus_request_name(f.bus, "org.x", 8, &error), -EINVAL);
+    assert_int_equal(bus_request_name(f.bus, "org.x", 16, &error), -EINVAL);
     assert_int_equal(bus_release_name(f.bus, "", &error), -EINVAL);
     fixture_expect(&f, "{\"type\":\"call\",\"to\":\"bus\",\"id\":1,\"method\":\"RequestName\","
                        "\"body\":{\"name\":\"org.x\"}}");

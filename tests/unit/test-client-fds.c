@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "libbus/wire/sockio.h"
+
 #define SUBSCRIBED "{\"sender\":\"bus\",\"type\":\"reply\",\"id\":1,\"body\":{\"subscription\":1}}"
 
 static struct bus_message *kept[4];
@@ -406,6 +408,58 @@ static void test_too_many_fds_in_flight(void **state)
     assert_int_equal(status, 0);
 }
 
+static int publish_with_fd(struct fixture *f, const char *topic)
+{
+    struct bus_message *event;
+
+    assert_int_equal(bus_message_new_event(f->bus, topic, &event), 0);
+    assert_int_equal(bus_message_push_dup_fd(event, 0), 0);
+    int r = bus_send(event);
+    bus_message_unref(event);
+    return r;
+}
+
+/* The bus may only let them in once it has greeted us. */
+static void test_fds_before_the_greeting(void **state)
+{
+    struct fixture f;
+
+    fixture_begin_quietly(&f);
+    assert_int_equal(bus_publish_text(f.bus, "before", NULL, 0), 0);
+    fixture_say(&f, FIXTURE_GREETING);
+    assert_int_equal(publish_with_fd(&f, "a"), 0);
+    assert_int_equal(bus_flush(f.bus, 1000), 0);
+    fixture_expect(&f, "{\"type\":\"event\",\"topic\":\"before\"}");
+    fixture_expect(&f, "{\"type\":\"event\",\"topic\":\"a\",\"fds\":1}");
+    fixture_end(&f);
+
+    fixture_begin_quietly(&f);
+    shutdown(f.broker, SHUT_WR);
+    assert_int_equal(publish_with_fd(&f, "a"), -ECONNRESET);
+    fixture_end(&f);
+}
+
+/* A bus that lets none in at all: that message is lost, and nothing else. */
+static void test_fds_kept_out(void **state)
+{
+    struct fixture f;
+    struct diary diary = {0};
+
+    fixture_begin(&f);
+    if (sockio_let_fds_in(f.broker, false) < 0) {
+        fixture_end(&f);
+        skip();
+    }
+    bus_set_error_handler(f.bus, note_error, &diary);
+    assert_int_equal(publish_with_fd(&f, "a"), 0);
+    assert_int_equal(bus_publish_text(f.bus, "b", NULL, 0), 0);
+    assert_int_equal(fixture_pump(&f), 0);
+    diary_expect(&diary, "handler bus.LimitExceeded\n");
+    fixture_expect(&f, "{\"type\":\"event\",\"topic\":\"b\"}");
+    assert_true(bus_is_connected(f.bus));
+    fixture_end(&f);
+}
+
 /* An output that is full takes a message with its fds later, whole. */
 static void test_fds_and_full_output(void **state)
 {
@@ -449,6 +503,8 @@ int main(void)
         cmocka_unit_test(test_fds_out),
         cmocka_unit_test(test_fds_not_sent),
         cmocka_unit_test(test_too_many_fds_in_flight),
+        cmocka_unit_test(test_fds_before_the_greeting),
+        cmocka_unit_test(test_fds_kept_out),
         cmocka_unit_test(test_fds_and_full_output),
     };
 

@@ -121,6 +121,38 @@ static void call(struct fixture *f, int id, const char *to, const char *method, 
     assert_int_equal(fixture_pump(f), 0);
 }
 
+/* What the request of the name is to say. */
+static void test_name_flags(void **state)
+{
+    struct fixture f;
+    struct diary diary = {0};
+    struct bus_service_options options = {.name_flags = BUS_NAME_SHARED | BUS_NAME_QUEUE};
+    struct bus_error error = BUS_ERROR_INIT;
+
+    fixture_begin(&f);
+    fixture_say(&f,
+                "{\"sender\":\"bus\",\"type\":\"reply\",\"id\":1,\"body\":{\"state\":\"shared\"}}");
+    assert_int_equal(bus_serve_with(f.bus, "org.x", &options, methods, &diary, NULL, &error), 0);
+    fixture_expect(&f, "{\"type\":\"call\",\"to\":\"bus\",\"id\":1,\"method\":\"RequestName\","
+                       "\"body\":{\"name\":\"org.x\",\"queue\":true,\"shared\":true}}");
+    call(&f, 5, "org.x", "Echo", ",\"body\":1");
+    fixture_expect(&f, "{\"type\":\"reply\",\"to\":\":7\",\"id\":5,\"body\":1}");
+    diary_expect(&diary, ":7 org.x Echo\n");
+
+    fixture_say(&f,
+                "{\"sender\":\"bus\",\"type\":\"reply\",\"id\":2,\"body\":{\"state\":\"shared\"}}");
+    assert_int_equal(bus_request_name(f.bus, "org.y", BUS_NAME_SHARED, &error), 1);
+    fixture_expect(&f, "{\"type\":\"call\",\"to\":\"bus\",\"id\":2,\"method\":\"RequestName\","
+                       "\"body\":{\"name\":\"org.y\",\"shared\":true}}");
+    /* A failure leaves nothing behind. */
+    options.name_flags = 16;
+    assert_int_equal(bus_serve_with(f.bus, "org.z", &options, methods, NULL, NULL, &error),
+                     -EINVAL);
+    assert_int_equal(bus_serve_with(f.bus, "org.z", &options, methods, NULL, NULL, &error),
+                     -EINVAL);
+    fixture_end(&f);
+}
+
 static void test_methods(void **state)
 {
     struct fixture f;
@@ -469,6 +501,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_methods),
+        cmocka_unit_test(test_name_flags),
         cmocka_unit_test(test_standard_methods),
         cmocka_unit_test(test_which_service),
         cmocka_unit_test(test_tables_refused),

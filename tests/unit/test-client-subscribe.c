@@ -304,6 +304,35 @@ static void test_named_sender(void **state)
     fixture_end(&f);
 }
 
+/* Several own the name: each of them is the sender that is meant. */
+static void test_shared_sender(void **state)
+{
+    struct fixture f;
+    struct diary diary = {0};
+    struct listener a = {&diary, "a", NULL, NULL};
+
+    fixture_begin(&f);
+    say_subscribed(&f, 1, 1, 1);
+    say_retained(&f, "bus.name.org.x", "{\"owner\":\":70\",\"owners\":[\":70\",\":8\",\":9\"]}");
+    say_subscribed(&f, 2, 2, 0);
+    assert_int_equal(bus_subscribe(f.bus, "t", "org.x", on_event, &a, &a.slot, NULL), 0);
+    say_event(&f, ":7", "t", "1");
+    say_event(&f, ":8", "t", "2");
+    say_event(&f, ":9", "t", "3");
+    say_event(&f, ":70", "t", "4");
+    say_event(&f, "bus", "bus.name.org.x", "{\"owner\":\":70\",\"owners\":[\":70\",\":7\"]}");
+    say_event(&f, ":8", "t", "5");
+    say_event(&f, ":7", "t", "6");
+    say_event(&f, "bus", "bus.name.org.x", "{\"owner\":\":70\"}");
+    say_event(&f, ":7", "t", "7");
+    say_event(&f, ":70", "t", "8");
+    say_event(&f, "bus", "bus.name.org.x", "null");
+    say_event(&f, ":70", "t", "9");
+    assert_int_equal(fixture_pump(&f), 0);
+    diary_expect(&diary, "a:\nt 2\na:\nt 3\na:\nt 4\na:\nt 6\na:\nt 8\n");
+    fixture_end(&f);
+}
+
 static void test_named_sender_refused(void **state)
 {
     struct fixture f;
@@ -400,6 +429,54 @@ static void on_name(struct bus *bus, const char *name, const char *owner, void *
     diary_note(userdata, "%s %s", name, owner ? owner : "nobody");
 }
 
+/* An event of a group is for the subscriptions of that group, any other for the rest. */
+static void test_groups(void **state)
+{
+    struct fixture f;
+    struct diary diary = {0};
+    struct listener plain = {&diary, "plain", NULL, NULL};
+    struct listener one = {&diary, "one", NULL, NULL};
+    struct listener two = {&diary, "two", NULL, NULL};
+    struct bus_subscription_options options = {.group = "one"};
+    struct bus_error error = BUS_ERROR_INIT;
+
+    fixture_begin(&f);
+    say_subscribed(&f, 1, 1, 0);
+    assert_int_equal(bus_subscribe_with(f.bus, "t", &options, on_event, &one, NULL, &error), 0);
+    fixture_expect(&f,
+                   "{\"type\":\"call\",\"to\":\"bus\",\"id\":1,\"method\":\"Subscribe\",\"body\":"
+                   "{\"topic\":\"t\",\"group\":\"one\"}}");
+    options.group = "two";
+    say_subscribed(&f, 2, 2, 0);
+    assert_int_equal(bus_subscribe_with(f.bus, "#", &options, on_event, &two, NULL, &error), 0);
+    say_subscribed(&f, 3, 3, 0);
+    assert_int_equal(bus_subscribe(f.bus, "*", NULL, on_event, &plain, NULL, &error), 0);
+    say_event(&f, ":7", "t", "1");
+    fixture_say(
+        &f, "{\"sender\":\":7\",\"group\":\"one\",\"type\":\"event\",\"topic\":\"t\",\"body\":2}");
+    fixture_say(
+        &f, "{\"sender\":\":7\",\"group\":\"two\",\"type\":\"event\",\"topic\":\"t\",\"body\":3}");
+    fixture_say(
+        &f, "{\"sender\":\":7\",\"group\":\"two\",\"type\":\"event\",\"topic\":\"t\",\"body\":4}");
+    fixture_say(
+        &f, "{\"sender\":\":7\",\"group\":\"on\",\"type\":\"event\",\"topic\":\"t\",\"body\":5}");
+    assert_int_equal(fixture_pump(&f), 0);
+    diary_expect(&diary, "plain:\nt 1\none:\nt 2\ntwo:\nt 3\ntwo:\nt 4\n");
+
+    options.retained = BUS_RETAINED_ONLY;
+    assert_int_equal(bus_subscribe_with(f.bus, "t", &options, on_event, &two, NULL, &error),
+                     -EINVAL);
+    options = (struct bus_subscription_options){.group = "two", .overflow = BUS_OVERFLOW_LATEST};
+    assert_int_equal(bus_subscribe_with(f.bus, "t", &options, on_event, &two, NULL, &error),
+                     -EINVAL);
+    options = (struct bus_subscription_options){.group = "t.o"};
+    assert_int_equal(bus_subscribe_with(f.bus, "t", &options, on_event, &two, NULL, &error),
+                     -EINVAL);
+    options.group = "";
+    assert_int_equal(bus_subscribe_with_async(f.bus, "t", &options, on_event, &two, NULL), -EINVAL);
+    fixture_end(&f);
+}
+
 static void test_watch(void **state)
 {
     struct fixture f;
@@ -426,6 +503,12 @@ static void test_watch(void **state)
     say_event(&f, "bus", "bus.name.org.y", "null");
     assert_int_equal(fixture_pump(&f), 0);
     diary_expect(&diary, "org.y :5\norg.x :6\norg.y nobody\n");
+    /* Only the first of several owners matters. */
+    say_event(&f, "bus", "bus.name.org.y", "{\"owner\":\":9\",\"owners\":[\":9\"]}");
+    say_event(&f, "bus", "bus.name.org.y", "{\"owner\":\":9\",\"owners\":[\":9\",\":7\"]}");
+    say_event(&f, "bus", "bus.name.org.y", "{\"owner\":\":7\",\"owners\":[\":7\"],\"old\":\":9\"}");
+    assert_int_equal(fixture_pump(&f), 0);
+    diary_expect(&diary, "org.y :9\norg.y :7\n");
 
     assert_int_equal(bus_watch_name(f.bus, "org", on_name, &diary, NULL, &error), -EINVAL);
     assert_int_equal(bus_watch_name(f.bus, "org.x", NULL, &diary, NULL, &error), -EINVAL);
@@ -448,9 +531,11 @@ int main(void)
         cmocka_unit_test(test_let_go_while_pending),
         cmocka_unit_test(test_unique_sender),
         cmocka_unit_test(test_named_sender),
+        cmocka_unit_test(test_shared_sender),
         cmocka_unit_test(test_named_sender_refused),
         cmocka_unit_test(test_freed_while_handed_out),
         cmocka_unit_test(test_subscribed_in_callback),
+        cmocka_unit_test(test_groups),
         cmocka_unit_test(test_watch),
     };
 

@@ -530,6 +530,8 @@ static void test_checks(void **state)
     assert_non_null(bus_check_pattern("#.a", NULL));
     assert_null(bus_check_method("Get.All", NULL));
     assert_non_null(bus_check_method("Get All", NULL));
+    assert_null(bus_check_group("workers-1", NULL));
+    assert_non_null(bus_check_group("work.ers", NULL));
     assert_null(bus_check_json("{\"a\":[1]}", BUS_NUL_TERMINATED, NULL));
     assert_non_null(bus_check_json("{\"a\":[1}", BUS_NUL_TERMINATED, &offset));
     assert_int_equal(offset, 7);

@@ -190,14 +190,15 @@ static void test_no_reply(void **state)
 
 static void test_event_values(void **state)
 {
-    PARSED(p, "{\"topic\":\"a.b\",\"type\":\"event\",\"to\":\":7\",\"id\":1,\"retain\":\"disk\","
+    PARSED(p, "{\"topic\":\"a.b\",\"type\":\"event\",\"id\":1,\"retain\":\"disk\","
               "\"ttl\":5,\"body\":\"\\u0000\"}");
+    PARSED(to, "{\"to\":\":7\",\"topic\":\"a\",\"type\":\"event\"}");
     PARSED(bare, "{\"type\":\"event\",\"topic\":\"a\"}");
 
     assert_int_equal(p.result, 0);
     assert_int_equal(p.envelope.type, MESSAGE_EVENT);
     assert_true(span_is(p.envelope.topic, "a.b"));
-    assert_true(span_is(p.envelope.to, ":7"));
+    assert_true(span_is(to.envelope.to, ":7"));
     assert_true(span_is(p.envelope.retain, "disk"));
     assert_true(span_is(p.envelope.body, "\"\\u0000\""));
     assert_int_equal(p.envelope.id, 1);
@@ -330,7 +331,7 @@ static void test_every_order(void **state)
 static const char *const known_keys[] = {
     "type",   "to",    "id",      "method",   "path",     "topic",   "body",
     "fds",    "error", "message", "no_reply", "no_start", "timeout", "more",
-    "retain", "ttl",   "body_fd", "sender",   "retained",
+    "retain", "ttl",   "body_fd", "sender",   "retained", "group",
 };
 
 /* A known key must not get past in disguise: any one character written as escape. */

@@ -81,6 +81,11 @@ static void test_methods(void **state)
     vectors_each("grammar/y_names.txt", 0, expect_right, &check);
 }
 
+static void test_groups(void **state)
+{
+    check_files(grammar_check_group, "grammar/y_groups.txt", "grammar/n_groups.txt");
+}
+
 static void test_destinations(void **state)
 {
     checker *check = grammar_check_destination;
@@ -107,6 +112,7 @@ static void test_every_byte(void **state)
         assert_int_equal(!grammar_check_name(at_first, NULL), letter);
         assert_int_equal(!grammar_check_name(at_later, NULL), later);
         assert_int_equal(!grammar_check_method(at_first, NULL), letter);
+        assert_int_equal(!grammar_check_group((struct span){first + 2, 1}, NULL), later);
         assert_int_equal(!grammar_check_method(at_later, NULL), later);
         assert_int_equal(!grammar_check_topic(at_first, NULL), later);
         assert_int_equal(!grammar_check_topic(at_later, NULL), later);
@@ -268,12 +274,19 @@ static void test_matches_at_random(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),        cmocka_unit_test(test_topics),
-        cmocka_unit_test(test_patterns),     cmocka_unit_test(test_methods),
-        cmocka_unit_test(test_destinations), cmocka_unit_test(test_every_byte),
-        cmocka_unit_test(test_lengths),      cmocka_unit_test(test_unique_names),
-        cmocka_unit_test(test_reserved),     cmocka_unit_test(test_wildcards),
-        cmocka_unit_test(test_matches),      cmocka_unit_test(test_matches_at_random),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_topics),
+        cmocka_unit_test(test_patterns),
+        cmocka_unit_test(test_methods),
+        cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_destinations),
+        cmocka_unit_test(test_every_byte),
+        cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_unique_names),
+        cmocka_unit_test(test_reserved),
+        cmocka_unit_test(test_wildcards),
+        cmocka_unit_test(test_matches),
+        cmocka_unit_test(test_matches_at_random),
     };
 
     return cmocka_run_group_tests_name("grammar", tests, NULL, NULL);

@@ -34,8 +34,11 @@ static void test_defaults(void **state)
         {"fds_per_message", 16, 64},
         {"fds_queued", 64, 256},
         {"subscriptions", 512, 16384},
+        {"wildcards_per_user", 1024, 65536},
         {"names", 64, 512},
         {"calls", 1024, 16384},
+        {"retained", 1024, 16384},
+        {"retained_bytes", 4 << 20, 64 << 20},
         {"call_timeout", 25000, 25000},
         {"invalid_lines", 16, 16},
     };

@@ -22,6 +22,7 @@
 
 #include "busd/sandbox.h"
 #include "libbus/base/macros.h"
+#include "libbus/wire/sockio.h"
 #include "tests/support/process.h"
 #include "tests/support/unit.h"
 
@@ -48,6 +49,7 @@ int main(void)
 #else
 
 static int pair[2];
+static int database; /* a file */
 
 /* What a child does behind the filter; 0 is its exit status. */
 typedef int (*action)(void);
@@ -94,7 +96,6 @@ FORBIDDEN(openat2, syscall(SYS_openat2, AT_FDCWD, null_path, NULL, 0))
 FORBIDDEN(execve, syscall(SYS_execve, "/bin/true", NULL, NULL))
 FORBIDDEN(execveat, syscall(SYS_execveat, AT_FDCWD, "/bin/true", NULL, NULL, 0))
 FORBIDDEN(clone, syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0))
-FORBIDDEN(clone3, syscall(SYS_clone3, NULL, 0))
 FORBIDDEN(ptrace, syscall(SYS_ptrace, 0, 0, 0, 0))
 FORBIDDEN(process_vm_readv, syscall(SYS_process_vm_readv, getpid(), NULL, 0, NULL, 0, 0))
 FORBIDDEN(pidfd_getfd, syscall(SYS_pidfd_getfd, -1, 0, 0))
@@ -160,16 +161,16 @@ static void test_forbidden(void **state)
 #ifdef __x86_64__
         CASE(x32),
 #endif
-        CASE(openat),        CASE(openat2),     CASE(execve),         CASE(execveat),
-        CASE(clone),         CASE(clone3),      CASE(ptrace),         CASE(process_vm_readv),
-        CASE(pidfd_getfd),   CASE(kill),        CASE(setuid),         CASE(setresuid),
-        CASE(prctl),         CASE(seccomp),     CASE(socket),         CASE(connect),
-        CASE(bind),          CASE(setsockopt),  CASE(recvfrom),       CASE(recvmsg_peek),
-        CASE(recvmsg_oob),   CASE(sendmsg_oob), CASE(sendto_oob),     CASE(sendmmsg),
-        CASE(ioctl_tiocsti), CASE(fcntl_dup),   CASE(fcntl_owner),    CASE(mmap_exec),
-        CASE(mprotect_exec), CASE(renameat2),   CASE(fchmodat),       CASE(linkat),
-        CASE(memfd_create),  CASE(bpf),         CASE(io_uring_enter), CASE(userfaultfd),
-        CASE(unshare),       CASE(mount),
+        CASE(openat),      CASE(openat2),        CASE(execve),           CASE(execveat),
+        CASE(clone),       CASE(ptrace),         CASE(process_vm_readv), CASE(pidfd_getfd),
+        CASE(kill),        CASE(setuid),         CASE(setresuid),        CASE(prctl),
+        CASE(seccomp),     CASE(socket),         CASE(connect),          CASE(bind),
+        CASE(setsockopt),  CASE(recvfrom),       CASE(recvmsg_peek),     CASE(recvmsg_oob),
+        CASE(sendmsg_oob), CASE(sendto_oob),     CASE(sendmmsg),         CASE(ioctl_tiocsti),
+        CASE(fcntl_dup),   CASE(fcntl_owner),    CASE(mmap_exec),        CASE(mprotect_exec),
+        CASE(renameat2),   CASE(fchmodat),       CASE(linkat),           CASE(memfd_create),
+        CASE(bpf),         CASE(io_uring_enter), CASE(userfaultfd),      CASE(unshare),
+        CASE(mount),
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -213,6 +214,29 @@ static int do_io_uring(void)
     return syscall(SYS_io_uring_setup, 1, NULL) == -1 && errno == ENOSYS ? 0 : 1;
 }
 
+static void *do_nothing_there(void *argument)
+{
+    return argument;
+}
+
+/* Threads can begin at any time; what else clone3(2) could make cannot be seen. */
+static int do_thread(void)
+{
+    pthread_t thread;
+
+    if (syscall(SYS_clone3, NULL, 0) != -1 || errno != ENOSYS)
+        return 1;
+    return pthread_create(&thread, NULL, do_nothing_there, NULL) != 0 ||
+           pthread_join(thread, NULL) != 0;
+}
+
+static int do_options(void)
+{
+    int r = sockio_let_fds_in(pair[0], true);
+
+    return r < 0 && r != -ENOPROTOOPT ? 1 : sockio_take_urgent(pair[0]);
+}
+
 static int do_traffic(void)
 {
     char byte = 'x';
@@ -240,6 +264,20 @@ static int do_memory(void)
     return mprotect(NULL, 0, PROT_READ | PROT_WRITE);
 }
 
+/* A file that is open already can be worked with as a database is. */
+static int do_database(void)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+    char byte = 'x';
+
+    return pwrite(database, &byte, 1, 4095) == 1 && pread(database, &byte, 1, 4095) == 1 &&
+                   lseek(database, 0, SEEK_END) == 4096 && fdatasync(database) == 0 &&
+                   fsync(database) == 0 && ftruncate(database, 0) == 0 &&
+                   fcntl(database, F_SETLK, &lock) == 0 && fcntl(database, F_GETLK, &lock) == 0
+               ? 0
+               : 1;
+}
+
 /* Assertions that fail must still be able to say so, and to end it their way. */
 static int do_abort(void)
 {
@@ -250,8 +288,11 @@ static void test_allowed(void **state)
 {
     assert_int_equal(status_of(do_nothing), 0);
     assert_int_equal(status_of(do_io_uring), 0);
+    assert_int_equal(status_of(do_thread), 0);
+    assert_int_equal(status_of(do_options), 0);
     assert_int_equal(status_of(do_traffic), 0);
     assert_int_equal(status_of(do_memory), 0);
+    assert_int_equal(status_of(do_database), 0);
     int status = status_of(do_abort);
     assert_true(WIFSIGNALED(status));
     assert_int_equal(WTERMSIG(status), SIGABRT);
@@ -265,7 +306,8 @@ int main(void)
         cmocka_unit_test(test_threads),
     };
 
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+    database = open("/tmp", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+    if (database < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
         return 1;
     return cmocka_run_group_tests_name("sandbox", tests, NULL, NULL);
 }

@@ -452,15 +452,120 @@ static void test_stream(void **state)
     assert_true(list_is_empty(&receiver.queue.batches));
     fdqueue_deinit(&receiver.queue);
 }
+static void expect_files(struct fds *received, const struct fds *sent)
+{
+    assert_non_null(received);
+    assert_int_equal(received->count, sent->count);
+    for (unsigned i = 0; i < sent->count; i++)
+        assert_same_file(received->fd[i], sent->fd[i]);
+    fds_unref(received);
+}
+
+static bool no_memory;
+
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+
+void *__wrap_malloc(size_t size)
+{
+    return no_memory ? NULL : __real_malloc(size);
+}
+
+/* Without memory what arrives is closed, or in the room that there is for it. */
+static void test_no_memory(void **state)
+{
+    struct pair *pair = *state;
+    struct fds *sent = make_files(2), *received = NULL;
+    struct fds *room = fds_new_room(), *wanted = room;
+    char byte;
+
+    assert_int_equal(send_text(pair->a, "x", sent), 1);
+    assert_int_equal(sockio_recv_with(pair->b, &byte, 1, &room, &received), 1);
+    assert_ptr_not_equal(received, wanted);
+    assert_ptr_equal(room, wanted);
+    expect_files(received, sent);
+
+    assert_int_equal(send_text(pair->a, "x", sent), 1);
+    no_memory = true;
+    assert_int_equal(sockio_recv_with(pair->b, &byte, 1, &room, &received), 1);
+    no_memory = false;
+    assert_ptr_equal(received, wanted);
+    assert_null(room);
+    expect_files(received, sent);
+
+    assert_int_equal(send_text(pair->a, "x", sent), 1);
+    no_memory = true;
+    assert_int_equal(sockio_recv(pair->b, &byte, 1, &received), -ENOMEM);
+    no_memory = false;
+    fds_unref(sent);
+}
+
+/* Urgent data, which may have file descriptors, is not skipped. */
+static void test_urgent(void **state)
+{
+    struct pair *pair = *state;
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {.header = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+    struct iovec iov = {"u", 1};
+    struct msghdr message = {.msg_iov = &iov,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
+                             .msg_controllen = sizeof(control.bytes)};
+    struct fds *sent = make_files(1), *received;
+    char byte;
+
+    assert_int_equal(sockio_take_urgent(pair->b), 0);
+    memcpy(CMSG_DATA(&control.header), sent->fd, sizeof(int));
+    if (sendmsg(pair->a, &message, MSG_OOB) != 1) {
+        /* Not every kernel has it for such sockets. */
+        assert_int_equal(errno, EOPNOTSUPP);
+        fds_unref(sent);
+        skip();
+    }
+    assert_int_equal(send_text(pair->a, "x", NULL), 1);
+    assert_int_equal(sockio_recv(pair->b, &byte, 1, &received), 1);
+    assert_int_equal(byte, 'u');
+    expect_files(received, sent);
+    assert_int_equal(sockio_recv(pair->b, &byte, 1, &received), 1);
+    assert_int_equal(byte, 'x');
+    assert_null(received);
+    fds_unref(sent);
+}
+
+static void test_rights(void **state)
+{
+    struct pair *pair = *state;
+    struct fds *sent = make_files(1), *received;
+    char byte;
+
+    if (!sockio_can_keep_fds_out()) {
+        assert_int_equal(sockio_let_fds_in(pair->b, false), -ENOPROTOOPT);
+        fds_unref(sent);
+        skip();
+    }
+    assert_true(sockio_lets_fds_in(pair->b));
+    assert_int_equal(sockio_let_fds_in(pair->b, false), 0);
+    assert_false(sockio_lets_fds_in(pair->b));
+    assert_int_equal(send_text(pair->a, "x", sent), -EPERM);
+    assert_int_equal(send_text(pair->b, "x", sent), 1);
+    assert_int_equal(sockio_let_fds_in(pair->b, true), 0);
+    assert_int_equal(send_text(pair->a, "x", sent), 1);
+    assert_int_equal(sockio_recv(pair->b, &byte, 1, &received), 1);
+    expect_files(received, sent);
+    fds_unref(sent);
+}
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_bytes),    TEST(test_end),        TEST(test_counts),      TEST(test_duplicates),
-        TEST(test_too_many), TEST(test_boundaries), TEST(test_short_write), TEST(test_no_room),
-        TEST(test_drained),  TEST(test_truncation), TEST(test_signals),     TEST(test_stream),
+        TEST(test_bytes),     TEST(test_end),        TEST(test_counts),      TEST(test_duplicates),
+        TEST(test_too_many),  TEST(test_boundaries), TEST(test_short_write), TEST(test_no_room),
+        TEST(test_drained),   TEST(test_truncation), TEST(test_signals),     TEST(test_stream),
+        TEST(test_no_memory), TEST(test_urgent),     TEST(test_rights),
     };
 
     return cmocka_run_group_tests_name("sockio", tests, NULL, NULL);

@@ -47,12 +47,20 @@ static int teardown(void **state)
     return 0;
 }
 
+static int try_subscribe(struct subscriber *subscriber, struct span pattern, struct span sender,
+                         size_t max, struct subscription **ret_subscription)
+{
+    const struct topics_request request = {pattern, sender, {0}, OVERFLOW_DROP};
+
+    return topics_subscribe(&topics, subscriber, &request, max, ret_subscription);
+}
+
 static uint64_t subscribe(unsigned who, const char *pattern, const char *sender)
 {
     struct subscription *subscription = NULL;
 
-    assert_int_equal(topics_subscribe(&topics, &subscribers[who], span_from(pattern),
-                                      span_from(sender), LIMIT, &subscription),
+    assert_int_equal(try_subscribe(&subscribers[who], span_from(pattern), span_from(sender), LIMIT,
+                                   &subscription),
                      0);
     assert_ptr_equal(subscription->subscriber, &subscribers[who]);
     assert_true(span_is(subscription->pattern, pattern));
@@ -141,6 +149,56 @@ static void test_filters(void **state)
     assert_string_equal(route("a.b"), "0:org.x 0:org.y 1::7 2");
 }
 
+static uint64_t subscribe_for(unsigned who, const char *pattern, const char *sender,
+                              enum overflow_policy overflow)
+{
+    const struct topics_request request = {span_from(pattern), span_from(sender), {0}, overflow};
+    struct subscription *subscription = NULL;
+
+    assert_int_equal(topics_subscribe(&topics, &subscribers[who], &request, LIMIT, &subscription),
+                     0);
+    return subscription->id;
+}
+
+/* What the route of a topic says of the one subscriber whom it goes to. */
+static enum overflow_policy overflow(const char *topic)
+{
+    struct route *route = topics_route(&topics, span_from(topic));
+
+    assert_non_null(route);
+    assert_true(route->count > 0);
+    for (size_t i = 1; i < route->count; i++)
+        assert_int_equal(route->entries[i].overflow, route->entries[0].overflow);
+    return (enum overflow_policy)route->entries[0].overflow;
+}
+
+/* The strongest promise of all that match holds, filtered or not. */
+static void test_overflow(void **state)
+{
+    subscribe_for(0, "a.#", NULL, OVERFLOW_LATEST);
+    assert_int_equal(overflow("a.b"), OVERFLOW_LATEST);
+    uint64_t filtered = subscribe_for(0, "a.b", "org.x", OVERFLOW_DISCONNECT);
+    subscribe_for(0, "a.b.*", NULL, OVERFLOW_DROP);
+    subscribe_for(0, "a.*.c", NULL, OVERFLOW_LATEST);
+    assert_int_equal(overflow("a.b"), OVERFLOW_DISCONNECT);
+    assert_int_equal(overflow("a"), OVERFLOW_LATEST);
+    assert_int_equal(overflow("a.b.c"), OVERFLOW_DROP);
+    assert_int_equal(topics_unsubscribe(&topics, &subscribers[0], filtered), 0);
+    assert_int_equal(overflow("a.b"), OVERFLOW_LATEST);
+    /* Nothing but filters. */
+    subscribe_for(0, "b", "org.x", OVERFLOW_LATEST);
+    subscribe_for(0, "b", "org.y", OVERFLOW_DROP);
+    assert_int_equal(overflow("b"), OVERFLOW_DROP);
+    subscribe(0, "c", NULL);
+    assert_int_equal(overflow("c"), OVERFLOW_DROP);
+    /* The same but for that: neither stands for the other. */
+    subscribe_for(0, "c", NULL, OVERFLOW_LATEST);
+    uint64_t strong = subscribe_for(0, "c", NULL, OVERFLOW_DISCONNECT);
+    assert_int_equal(overflow("c"), OVERFLOW_DISCONNECT);
+    assert_int_equal(topics_unsubscribe(&topics, &subscribers[0], strong), 0);
+    assert_int_equal(overflow("c"), OVERFLOW_DROP);
+}
+
 static void test_unsubscribe(void **state)
 {
     uint64_t first = subscribe(0, "a.b", NULL), second = subscribe(0, "a.b", NULL);
@@ -176,18 +234,16 @@ static void test_limit(void **state)
     struct subscription *subscription;
 
     for (unsigned i = 0; i < 3; i++)
-        assert_int_equal(topics_subscribe(&topics, &subscribers[0], SPAN("a"), (struct span){0}, 3,
-                                          &subscription),
-                         0);
+        assert_int_equal(
+            try_subscribe(&subscribers[0], SPAN("a"), (struct span){0}, 3, &subscription), 0);
     assert_int_equal(
-        topics_subscribe(&topics, &subscribers[0], SPAN("b.c"), (struct span){0}, 3, &subscription),
+        try_subscribe(&subscribers[0], SPAN("b.c"), (struct span){0}, 3, &subscription),
         WIRE_LIMIT_EXCEEDED);
     assert_int_equal(subscribers[0].count, 3);
     assert_int_equal(topics.patterns.nodes.count, 1);
     assert_int_equal(topics_unsubscribe(&topics, &subscribers[0], subscription->id), 0);
     assert_int_equal(
-        topics_subscribe(&topics, &subscribers[0], SPAN("b.c"), (struct span){0}, 3, &subscription),
-        0);
+        try_subscribe(&subscribers[0], SPAN("b.c"), (struct span){0}, 3, &subscription), 0);
 }
 
 /* The longest patterns and topics there are. */
@@ -227,6 +283,123 @@ static void test_cache(void **state)
     }
     assert_true(topics.cache_bytes > TOPICS_CACHE_BYTES / 2);
     assert_string_equal(route("t.a"), "0 1");
+}
+
+/* Only what fits the topic costs its route anything; that is made anew no sooner than it
+ * is asked for. */
+static void test_changes(void **state)
+{
+    uint64_t ids[TOPICS_CHANGES];
+
+    subscribe(0, "t.a", NULL);
+    topics_route(&topics, SPAN("t.a"));
+    topics.steps = 0;
+    /* Other topics. */
+    subscribe(1, "t.b", NULL);
+    topics_route(&topics, SPAN("t.a"));
+    assert_int_equal(topics.steps, 0);
+    /* Patterns that do not fit: as many as are remembered. */
+    for (unsigned i = 0; i < TOPICS_CHANGES; i++)
+        ids[i] = subscribe(2, i % 2 ? "*" : "*.b.#", i > 1 ? "org.x" : NULL);
+    topics_route(&topics, SPAN("t.a"));
+    assert_in_range(topics.steps, 1, TOPICS_CHANGES);
+    topics.steps = 0;
+    topics_route(&topics, SPAN("t.a"));
+    assert_int_equal(topics.steps, 0);
+    /* One that is there already, coming and going. */
+    uint64_t twin = subscribe(2, "*", NULL);
+    topics_unsubscribe(&topics, &subscribers[2], twin);
+    topics_route(&topics, SPAN("t.a"));
+    assert_int_equal(topics.steps, 0);
+    /* Patterns that fit, first and last of what is remembered and further back. */
+    for (unsigned after = 0; after < TOPICS_CHANGES + 2; after++) {
+        uint64_t id = subscribe(3, "*.a", NULL);
+        for (unsigned i = 0; i < after; i++)
+            if (i % 2)
+                subscribe(4, "*.c", NULL);
+            else
+                topics_leave(&topics, &subscribers[4]);
+        assert_string_equal(route("t.a"), "0 3");
+        topics_unsubscribe(&topics, &subscribers[3], id);
+        assert_string_equal(route("t.a"), "0");
+    }
+    for (unsigned i = 0; i < TOPICS_CHANGES; i++)
+        topics_unsubscribe(&topics, &subscribers[2], ids[i]);
+    assert_string_equal(route("t.a"), "0");
+    topics.steps = 0;
+    topics_invalidate(&topics);
+    topics_route(&topics, SPAN("t.a"));
+    assert_in_range(topics.steps, 1, 9);
+}
+
+/* The same again costs a walk nothing, whichever of them goes first. */
+static void test_twins(void **state)
+{
+    static const char *const senders[] = {NULL, "org.x"};
+    uint64_t ids[2][5];
+
+    for (unsigned s = 0; s < 2; s++)
+        for (unsigned i = 0; i < 5; i++)
+            ids[s][i] = subscribe(s, "a.*.b", senders[s]);
+    assert_string_equal(route("a.a.b"), "0 1:org.x");
+    topics.steps = 0;
+    topics_invalidate(&topics);
+    topics_route(&topics, SPAN("a.a.b"));
+    assert_int_equal(topics.steps, 6);
+    for (unsigned i = 0; i < 5; i++) {
+        unsigned gone = (i * 2) % 5;
+        assert_string_equal(route("a.a.b"), "0 1:org.x");
+        for (unsigned s = 0; s < 2; s++)
+            assert_int_equal(topics_unsubscribe(&topics, &subscribers[s], ids[s][gone]), 0);
+    }
+    assert_string_equal(route("a.a.b"), "");
+}
+
+/* Steps for a topic of so many segments, which has no route. */
+static size_t count_steps(unsigned segments)
+{
+    char topic[GRAMMAR_NAME_MAX + 1];
+
+    for (unsigned i = 0; i < segments; i++)
+        memcpy(topic + 2 * i, "a.", 2);
+    topics.steps = 0;
+    topics_invalidate(&topics);
+    topics_route(&topics, (struct span){topic, 2 * segments - 1});
+    return topics.steps;
+}
+
+/* Patterns that end in their wildcard are as many as they like. */
+static void test_cost_of_ends(void **state)
+{
+    char pattern[64];
+
+    limits_init(&users.limits, true);
+    users.limits.wildcards_per_user = 0;
+    for (unsigned i = 0; i < 4000; i++) {
+        snprintf(pattern, sizeof(pattern), i % 2 ? "a.a.t%u.*" : "a.a.t%u.#", i / 2);
+        subscribe(i % SUBSCRIBERS, pattern, NULL);
+    }
+    assert_in_range(count_steps(4), 3, 14);
+    assert_string_equal(route("a.a.t100.x"), "8 9");
+}
+
+static void test_wildcards_limit(void **state)
+{
+    struct subscription *first, *second, *none;
+    struct span anybody = {0};
+
+    users.limits.wildcards_per_user = 3;
+    assert_int_equal(try_subscribe(&subscribers[0], SPAN("a.*.b.#"), anybody, LIMIT, &first), 0);
+    assert_int_equal(users.first->used[QUOTA_WILDCARDS], 2);
+    assert_int_equal(try_subscribe(&subscribers[1], SPAN("*.*.*"), anybody, LIMIT, &none),
+                     WIRE_LIMIT_EXCEEDED);
+    assert_int_equal(users.first->used[QUOTA_SUBSCRIPTIONS], 1);
+    assert_int_equal(try_subscribe(&subscribers[1], SPAN("*.a"), anybody, LIMIT, &second), 0);
+    assert_int_equal(try_subscribe(&subscribers[1], SPAN("*.#"), anybody, LIMIT, &none),
+                     WIRE_LIMIT_EXCEEDED);
+    assert_int_equal(try_subscribe(&subscribers[1], SPAN("a.b.*"), anybody, LIMIT, &none), 0);
+    assert_int_equal(topics_unsubscribe(&topics, &subscribers[0], first->id), 0);
+    assert_int_equal(try_subscribe(&subscribers[1], SPAN("*.*.*"), anybody, LIMIT, &none), 0);
 }
 
 static void test_marks(void **state)
@@ -398,8 +571,8 @@ static void test_steps(void **state)
             pattern[2 * i] = bits >> i & 1 ? '*' : 'a';
             pattern[2 * i + 1] = i + 1 < DEPTH ? '.' : '\0';
         }
-        int r = topics_subscribe(&topics, &subscribers[bits % SUBSCRIBERS], span_from(pattern),
-                                 (struct span){0}, 1u << DEPTH, &subscription);
+        int r = try_subscribe(&subscribers[bits % SUBSCRIBERS], span_from(pattern),
+                              (struct span){0}, 1u << DEPTH, &subscription);
         assert_true(r == 0 || r == WIRE_LIMIT_EXCEEDED);
         accepted += r == 0;
         refused += r != 0;
@@ -437,10 +610,12 @@ static void test_steps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_nobody),  TEST(test_patterns),    TEST(test_once),
-        TEST(test_filters), TEST(test_unsubscribe), TEST(test_ids_are_ones_own),
-        TEST(test_limit),   TEST(test_steps),       TEST(test_long),
-        TEST(test_cache),   TEST(test_marks),       TEST(test_random),
+        TEST(test_nobody),       TEST(test_patterns),        TEST(test_once),
+        TEST(test_filters),      TEST(test_unsubscribe),     TEST(test_ids_are_ones_own),
+        TEST(test_limit),        TEST(test_steps),           TEST(test_long),
+        TEST(test_cache),        TEST(test_changes),         TEST(test_twins),
+        TEST(test_cost_of_ends), TEST(test_wildcards_limit), TEST(test_marks),
+        TEST(test_overflow),     TEST(test_random),
     };
 
     return cmocka_run_group_tests_name("topics", tests, NULL, NULL);

@@ -16,7 +16,8 @@
 
 #define TIMEOUT_MAX_SECONDS 1e9 /* thirty years, and far from any overflow */
 
-static int set_timeout(struct cli *cli, const char *value)
+int cli_seconds(const char *verb, const char *option, const char *value, const char *more,
+                uint64_t *ret_milliseconds)
 {
     double seconds;
     char *end;
@@ -24,13 +25,16 @@ static int set_timeout(struct cli *cli, const char *value)
     seconds = strtod(value, &end);
     if (!(isdigit((unsigned char)value[0]) || value[0] == '.') || *end ||
         !(seconds >= 0 && seconds <= TIMEOUT_MAX_SECONDS))
-        return report_usage(cli->verb,
-                            "--timeout '%s': it must be a number of seconds, such as 5 or 0.25 "
-                            "(0: wait for ever)",
-                            value);
-    cli->timeout_given = true;
-    cli->timeout = (uint64_t)(seconds * (double)MS_PER_SECOND + 0.999); /* never 0 for less */
+        return report_usage(verb, "--%s '%s': it must be a number of seconds, such as 5 or 0.25%s",
+                            option, value, more);
+    *ret_milliseconds = (uint64_t)(seconds * (double)MS_PER_SECOND + 0.999); /* never 0 for less */
     return STATUS_OK;
+}
+
+static int set_timeout(struct cli *cli, const char *value)
+{
+    cli->timeout_given = true;
+    return cli_seconds(cli->verb, "timeout", value, " (0: wait for ever)", &cli->timeout);
 }
 
 static int set_output(struct cli *cli, const char *form)

@@ -50,6 +50,11 @@ struct cli {
 
 int cli_init(struct cli *cli, const struct arguments *arguments);
 
+/* The value of an option that is a time: seconds, as milliseconds. `more` is what is to be
+ * said of it besides when it is wrong. */
+int cli_seconds(const char *verb, const char *option, const char *value, const char *more,
+                uint64_t *ret_milliseconds);
+
 /* The timeout for one call: what --timeout says, else the bus's default. */
 uint64_t cli_call_timeout(const struct cli *cli);
 

@@ -8,10 +8,11 @@
 #include "tools/busctl-lite/suggest.h"
 
 static const struct command *const commands[] = {
-    &command_list,    &command_status,    &command_call,        &command_channel,
-    &command_publish, &command_subscribe, &command_monitor,     &command_wait,
-    &command_serve,   &command_ping,      &command_introspect,  &command_stats,
-    &command_explain, &command_reload,    &command_run_session, &command_help,
+    &command_list,        &command_status,    &command_call,    &command_channel,
+    &command_publish,     &command_subscribe, &command_get,     &command_set,
+    &command_monitor,     &command_wait,      &command_serve,   &command_ping,
+    &command_introspect,  &command_stats,     &command_explain, &command_reload,
+    &command_run_session, &command_help,
 };
 
 const struct command *command_at(size_t index)

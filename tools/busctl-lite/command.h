@@ -33,6 +33,8 @@ extern const struct command command_call;
 extern const struct command command_channel;
 extern const struct command command_publish;
 extern const struct command command_subscribe;
+extern const struct command command_get;
+extern const struct command command_set;
 extern const struct command command_monitor;
 extern const struct command command_wait;
 extern const struct command command_serve;

@@ -47,3 +47,8 @@ int check_method(const char *verb, const char *method)
 {
     return check(verb, "METHOD", method, bus_check_method);
 }
+
+int check_group(const char *verb, const char *group)
+{
+    return check(verb, "GROUP", group, bus_check_group);
+}

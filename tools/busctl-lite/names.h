@@ -17,6 +17,7 @@ int check_name(const char *verb, const char *name);
 int check_topic(const char *verb, const char *topic);
 int check_pattern(const char *verb, const char *pattern);
 int check_method(const char *verb, const char *method);
+int check_group(const char *verb, const char *group);
 
 bool is_unique_name(const char *name);
 

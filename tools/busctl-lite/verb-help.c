@@ -48,8 +48,7 @@ static const struct {
 
 int help_overview(void)
 {
-    printf("Usage: busctl-lite [OPTION...] VERB [ARGUMENT...]\n"
-           "Talk to busd, the local message bus.\n\n");
+    printf("Usage: busctl-lite [OPTION...] VERB [ARGUMENT...]\n");
     for (size_t i = 0; command_at(i); i++)
         printf("  %-12s %s\n", command_at(i)->name, command_at(i)->summary);
     printf("\n"

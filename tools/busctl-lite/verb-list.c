@@ -29,11 +29,14 @@ static const json_t *connection_named(const json_t *connections, const char *nam
     return NULL;
 }
 
-/* A row of the output: a name, with what is known of the connection that owns
- * it. A new object, or NULL without memory. */
+/* A row of the output: a name, with what is known of the connection that owns it, of
+ * several the first. `item` is what the bus says of the name, NULL for a unique one. A
+ * new object, or NULL without memory. */
 static json_t *describe(const char *name, const char *owner, const json_t *connection,
-                        json_t *queue)
+                        const json_t *item)
 {
+    json_t *queue = json_object_get(item, "queue");
+    json_t *owners = json_object_get(item, "owners");
     CLEANUP(owned_text) char *user = NULL;
     CLEANUP(owned_text) char *command = NULL;
     int64_t pid = integer_at(connection, "pid");
@@ -43,13 +46,10 @@ static json_t *describe(const char *name, const char *owner, const json_t *conne
     command = process_command(pid);
     if (!user || !command)
         return NULL;
-    if (!json_is_array(queue))
-        return json_pack("{s:s, s:s, s:I, s:I, s:s, s:s%, s:[]}", "name", name, "owner", owner,
-                         "pid", (json_int_t)pid, "uid", (json_int_t)uid, "user", user, "command",
-                         command, strlen(command), "queue");
-    return json_pack("{s:s, s:s, s:I, s:I, s:s, s:s%, s:O}", "name", name, "owner", owner, "pid",
-                     (json_int_t)pid, "uid", (json_int_t)uid, "user", user, "command", command,
-                     strlen(command), "queue", queue);
+    return json_pack("{s:s, s:s, s:O*, s:I, s:I, s:s, s:s%, s:o}", "name", name, "owner", owner,
+                     "owners", owners, "pid", (json_int_t)pid, "uid", (json_int_t)uid, "user", user,
+                     "command", command, strlen(command), "queue",
+                     json_is_array(queue) ? json_incref(queue) : json_array());
 }
 
 /* Well-known names by the alphabet before unique ones by their number. */
@@ -107,8 +107,7 @@ static int collect(struct rows *rows, const json_t *body, bool acquired, bool un
 
         if (acquired && !r)
             r = rows_add(rows, describe(string_at(item, "name"), owner,
-                                        connection_named(connections, owner),
-                                        json_object_get(item, "queue")));
+                                        connection_named(connections, owner), item));
     }
     json_array_foreach(connections, index, item)
     {
@@ -154,9 +153,13 @@ static int print_table(const struct cli *cli, const struct rows *rows)
     for (size_t i = 0; i < rows->count && !r; i++) {
         const json_t *row = rows->row[i];
         char *cells[] = {
-            strdup(string_at(row, "name")),      strdup(string_at(row, "owner")),
-            number_cell(integer_at(row, "pid")), strdup(string_at(row, "user")),
-            strdup(string_at(row, "command")),   join(json_object_get(row, "queue")),
+            strdup(string_at(row, "name")),
+            json_object_get(row, "owners") ? join(json_object_get(row, "owners"))
+                                           : strdup(string_at(row, "owner")),
+            number_cell(integer_at(row, "pid")),
+            strdup(string_at(row, "user")),
+            strdup(string_at(row, "command")),
+            join(json_object_get(row, "queue")),
         };
 
         for (size_t column = 0; column < ARRAY_SIZE(cells); column++) {
@@ -198,7 +201,8 @@ const struct command command_list = {
     .synopsis = "[--acquired] [--unique]",
     .summary = "names on the bus: owner, process, user, command, queue",
     .help = "Lists the well-known names, then the connections by their unique names.\n"
-            "QUEUE is who waits to own a name next.\n"
+            "QUEUE is who waits to own a name next. Of those who share a name the process\n"
+            "is the first one's.\n"
             "\n"
             "  --acquired   only well-known names\n"
             "  --unique     only unique names\n"

@@ -174,8 +174,9 @@ static int watch_signals(struct server *server)
     return STATUS_OK;
 }
 
-static int offer(struct server *server, const char *name, const char *method)
+static int offer(struct server *server, const char *name, const char *method, bool shared)
 {
+    const struct bus_service_options options = {.name_flags = shared ? BUS_NAME_SHARED : 0};
     struct bus_error error = BUS_ERROR_INIT;
     int r;
 
@@ -183,11 +184,12 @@ static int offer(struct server *server, const char *name, const char *method)
              server->argv[0]);
     server->methods[0] = (struct bus_method){
         method, on_call, server->more ? (uint64_t)BUS_METHOD_MORE : 0, server->description};
-    r = bus_serve(server->loop.bus, name, server->methods, server, NULL, &error);
+    r = bus_serve_with(server->loop.bus, name, &options, server->methods, server, NULL, &error);
     return r < 0 ? report_error(server->loop.cli, name, &error, r) : STATUS_OK;
 }
 
-static int serve(struct server *server, struct cli *cli, const char *name, const char *method)
+static int serve(struct server *server, struct cli *cli, const char *name, const char *method,
+                 bool shared)
 {
     int r;
 
@@ -196,7 +198,7 @@ static int serve(struct server *server, struct cli *cli, const char *name, const
         r = watch_signals(server);
     server->loop.deadline = UINT64_MAX; /* a service has no end of its own */
     if (!r)
-        r = offer(server, name, method);
+        r = offer(server, name, method, shared);
     if (!r && isatty(STDERR_FILENO))
         report_note(cli, "serving %s of %s; Ctrl-C ends it", method, name);
     return r ? r : loop_run(&server->loop);
@@ -218,7 +220,8 @@ static int run(struct cli *cli, const struct arguments *arguments)
     if (!r)
         r = check_method(cli->verb, arguments->operands[1]);
     if (!r)
-        r = serve(&server, cli, arguments->operands[0], arguments->operands[1]);
+        r = serve(&server, cli, arguments->operands[0], arguments->operands[1],
+                  arguments_has(arguments, "shared"));
     queue_deinit(&server.running);
     queue_deinit(&server.waiting);
     bus_close(server.loop.bus);
@@ -229,7 +232,7 @@ static int run(struct cli *cli, const struct arguments *arguments)
 
 const struct command command_serve = {
     .name = "serve",
-    .synopsis = "NAME METHOD -- CMD...",
+    .synopsis = "[--shared] NAME METHOD -- CMD...",
     .summary = "be a service: answer each call with what a command prints",
     .help = "Owns NAME and runs CMD for each call of METHOD, with the call's body on its\n"
             "stdin and BUS_METHOD, BUS_SENDER and BUS_PATH in its environment. What it\n"
@@ -239,15 +242,17 @@ const struct command command_serve = {
             "a time, further calls wait. A call that is cancelled ends its command.\n"
             "SIGINT or SIGTERM ends it with status 0.\n"
             "\n"
-            "  --more          a caller that wants several replies gets each line as one, as\n"
-            "                  soon as it is there; the command's end is the last one, null.\n"
-            "                  The command is read no faster than the caller reads\n"
+            "  --shared   own NAME together with all who ask for it so: calls to it go\n"
+            "             round them\n"
+            "  --more     a caller that wants several replies gets each line as one, as\n"
+            "             soon as it is there; the command's end is the last one, null.\n"
+            "             The command is read no faster than the caller reads\n"
             "\n"
             "Examples:\n"
             "  busctl-lite serve org.example.Sum Sum -- jq 'add'\n"
             "  busctl-lite serve org.example.Host Uptime -- uptime\n"
             "  busctl-lite serve --more org.example.Log Follow -- tail -f app.log\n",
-    .options = (const struct option_row[]){{"more", NULL}, {NULL, NULL}},
+    .options = (const struct option_row[]){{"shared", NULL}, {"more", NULL}, {NULL, NULL}},
     .operands_min = 2,
     .operands_max = 2,
     .runs_command = true,

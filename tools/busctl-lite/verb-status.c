@@ -85,9 +85,10 @@ static void print_subscriptions(const struct cli *cli, const json_t *subscriptio
     json_array_foreach(subscriptions, index, item)
     {
         const char *sender = string_at(item, "sender");
+        const char *group = string_at(item, "group");
 
-        print_field(cli, index ? "" : "subscriptions", "%s%s%s", string_at(item, "topic"),
-                    sender[0] ? " from " : "", sender);
+        print_field(cli, index ? "" : "subscriptions", "%s%s%s%s%s", string_at(item, "topic"),
+                    sender[0] ? " from " : "", sender, group[0] ? " as one of " : "", group);
     }
 }
 
