@@ -10,31 +10,23 @@
  * was freed, and the library itself sends nothing but lines that a bus accepts.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "bus/bus.h"
 #include "libbus/base/macros.h"
 #include "libbus/base/text.h"
-#include "libbus/wire/envelope.h"
-#include "libbus/wire/fdqueue.h"
-#include "libbus/wire/lines.h"
-#include "libbus/wire/scan.h"
-#include "libbus/wire/sockio.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/hostile.h"
 
 #define SLOTS        8
 #define KEPT         8
 #define STREAMS      4
 #define COMMANDS_MAX 64
-#define OPEN_ID      4242
 #define ROUNDS_MAX   4096
-#define LINE_MAX_ANY (8u << 20)
 
 struct registration {
     struct world *world;
@@ -45,144 +37,19 @@ struct registration {
     bool answered;
 };
 
-/* Our end of a socket, and what has been heard there. */
-struct stream {
-    int fd; /* -1: closed */
-    char *heard;
-    size_t heard_size;
-    struct lines lines;
-    struct fdqueue fdqueue;
-};
-
 struct world {
     struct bus *bus;
-    struct stream peer;    /* the bus's end … */
-    struct stream channel; /* … and that of a channel's opener … */
-    struct stream *mouth;  /* … of which one says things */
+    struct hostile hostile;
     struct fuzz_input input;
     struct registration slots[SLOTS];
     struct registration opened; /* of what comes on channels */
     struct bus_message *kept[KEPT];
     struct bus_stream *streams[STREAMS];
-    uint64_t last_id; /* of the calls that were heard */
-    bool silent;      /* nothing more can be said: what blocks comes to its end */
+    bool silent; /* nothing more can be said: what blocks comes to its end */
     bool lost;
 };
 
-static int null_fd = -1;
-
 /* ------------------------------------------------------------ the hostile bus */
-
-/* Up to three fds with the first byte, of which that one is the first. When the client
- * does not read, it is lost. */
-static void say_with(struct world *world, struct span bytes, unsigned fds, int first)
-{
-    struct iovec iov = {(void *)(uintptr_t)bytes.data, bytes.size};
-    int fd[4] = {first, null_fd, null_fd, null_fd};
-    struct fds *set = fds > 0 ? fds_new(fd, fds) : NULL;
-
-    if (world->mouth->fd >= 0 && bytes.size > 0)
-        sockio_send(world->mouth->fd, &iov, 1, set);
-    free(set); /* The descriptor stays ours. */
-}
-
-static void say(struct world *world, struct span bytes, unsigned fds)
-{
-    say_with(world, bytes, fds, null_fd);
-}
-
-/* Memory with this text, sealed or nearly so, with holes or without. */
-static int make_memory(struct world *world, struct span text)
-{
-    static const int seals[] = {15, 15, 15, 7, 14, 0};
-    uint8_t how = fuzz_byte(&world->input);
-    int fd = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-    FUZZ_CHECK(fd >= 0 && pwrite(fd, text.data, text.size, how & 128 ? 9000 : 0) >= 0, "no memory");
-    if (how & 64)
-        FUZZ_CHECK(fallocate(fd, FALLOC_FL_KEEP_SIZE, 20000, 100) == 0, "no memory");
-    fcntl(fd, F_ADD_SEALS, seals[how % ARRAY_SIZE(seals)]);
-    return fd;
-}
-
-/* What the client has sent must be right. */
-static void check_line(struct world *world, struct stream *stream, const struct line *line)
-{
-    struct envelope_fault fault;
-    struct envelope envelope;
-    struct fds *fds;
-
-    int r =
-        envelope_parse(&envelope, line->text.data, line->text.size, ENVELOPE_FROM_CLIENT, &fault);
-    FUZZ_CHECK(r == 0, "the library sent what no bus accepts: %.*s: %s", SPAN_ARGS(line->text),
-               fault.reason);
-    FUZZ_CHECK(fdqueue_take(&stream->fdqueue, line, envelope.fds, &fds) == FDQUEUE_OK,
-               "the library sent other fds than it declares: %.*s", SPAN_ARGS(line->text));
-    if (envelope.type == MESSAGE_REPLY && envelope.id == OPEN_ID && envelope.fds == 1 &&
-        stream == &world->peer && world->channel.fd < 0)
-        world->channel.fd = TAKE_FD(fds->fd[0]);
-    fds_unref(fds);
-    if (envelope.type == MESSAGE_CALL && envelope.id > world->last_id)
-        world->last_id = envelope.id;
-}
-
-static void check_lines(struct world *world, struct stream *stream)
-{
-    size_t taken = 0;
-
-    for (;;) {
-        struct line line;
-        size_t consumed;
-        enum lines_result result = lines_next(&stream->lines, stream->heard + taken,
-                                              stream->heard_size - taken, &consumed, &line);
-        taken += consumed;
-        if (result == LINES_MORE)
-            break;
-        check_line(world, stream, &line);
-    }
-    stream->heard_size -= taken;
-    memmove(stream->heard, stream->heard + taken, stream->heard_size);
-}
-
-static void hear_at(struct world *world, struct stream *stream)
-{
-    static char buffer[65536];
-    struct fds *fds;
-    ssize_t n;
-
-    while (stream->fd >= 0 && (n = sockio_recv(stream->fd, buffer, sizeof(buffer), &fds)) > 0) {
-        size_t size = stream->heard_size + (size_t)n;
-        stream->heard = realloc(stream->heard, size + SCAN_PADDING);
-        memcpy(stream->heard + stream->heard_size, buffer, (size_t)n);
-        stream->heard_size = size;
-        if (fds) {
-            fds->end = stream->lines.position + size;
-            fdqueue_push(&stream->fdqueue, fds);
-        }
-        check_lines(world, stream);
-    }
-}
-
-static void hear(struct world *world)
-{
-    hear_at(world, &world->peer);
-    hear_at(world, &world->channel);
-}
-
-static void stream_open(struct stream *stream, int fd)
-{
-    *stream = (struct stream){.fd = fd};
-    lines_init(&stream->lines, LINE_MAX_ANY);
-    fdqueue_init(&stream->fdqueue);
-}
-
-static void stream_close(struct stream *stream)
-{
-    fdqueue_deinit(&stream->fdqueue);
-    free(stream->heard);
-    if (stream->fd >= 0)
-        close(stream->fd);
-}
 
 static void say_greeting(struct world *world, uint8_t flags)
 {
@@ -194,7 +61,7 @@ static void say_greeting(struct world *world, uint8_t flags)
     text_append_string(&text, ",\"bus\":\"0123456789abcdef0123456789abcdef\",\"protocol\":1");
     text_printf(&text, ",\"limits\":{\"message_bytes\":%s}}}\n",
                 flags & 8 ? sizes[(flags >> 4) % ARRAY_SIZE(sizes)] : sizes[0]);
-    say(world, text_span(&text), 0);
+    hostile_say(&world->hostile, text_span(&text), 0);
 }
 
 /* A message that is nearly right, its body and what is behind it from the input. */
@@ -231,10 +98,10 @@ static void say_message(struct world *world, uint8_t options)
     const char *head = options & 128 ? more_heads[which % ARRAY_SIZE(more_heads)]
                                      : heads[which % ARRAY_SIZE(heads)];
     /* On a channel nobody says who he is, but whom he means. */
-    if (world->mouth == &world->channel)
+    if (world->hostile.mouth == &world->hostile.channel)
         head = strchr(head, ',') + 1;
     text_printf(&text, "{%s", head);
-    if (world->mouth == &world->channel && !strstr(head, "\"to\":"))
+    if (world->hostile.mouth == &world->hostile.channel && !strstr(head, "\"to\":"))
         text_append_string(&text, ",\"to\":\"org.served\"");
     if (which & 16)
         text_printf(&text, ",\"id\":%u", 1u + fuzz_byte(&world->input) % 16);
@@ -242,7 +109,7 @@ static void say_message(struct world *world, uint8_t options)
         text_printf(&text, ",\"fds\":%u", options & 3);
     if (options & 4)
         text_append_string(&text, ",\"body_fd\":true");
-    int memory = options & 4 ? make_memory(world, body) : null_fd;
+    int memory = options & 4 ? hostile_make_memory(&world->hostile, body) : hostile_null_fd();
     if (which & 32) {
         text_append_string(&text, ",\"body\":");
         text_append_span(&text, body);
@@ -258,13 +125,14 @@ static void say_message(struct world *world, uint8_t options)
     text_append_string(&text, "}\n");
     unsigned fds = options & 16 ? options >> 5 & 3 : options & 3;
     if (options & 8) {
-        say_with(world, (struct span){text.data, text.size / 2}, fds, memory);
+        hostile_say_with(&world->hostile, (struct span){text.data, text.size / 2}, fds, memory);
         bus_process(world->bus);
-        say(world, (struct span){text.data + text.size / 2, text.size - text.size / 2}, 0);
+        hostile_say(&world->hostile,
+                    (struct span){text.data + text.size / 2, text.size - text.size / 2}, 0);
     } else {
-        say_with(world, text_span(&text), fds, memory);
+        hostile_say_with(&world->hostile, text_span(&text), fds, memory);
     }
-    if (memory != null_fd)
+    if (memory != hostile_null_fd())
         close(memory);
 }
 
@@ -438,9 +306,9 @@ static void pump(struct world *world)
         FUZZ_CHECK(rounds++ < ROUNDS_MAX, "the client never comes to rest");
         if (bus_process(world->bus) < 0)
             break;
-        hear(world);
+        hostile_hear(&world->hostile);
     }
-    hear(world);
+    hostile_hear(&world->hostile);
 }
 
 static struct registration *claim(struct world *world, unsigned index)
@@ -504,7 +372,7 @@ static void say_answer(struct world *world, uint64_t id, const char *body)
 
     text_printf(&text, "{\"sender\":\"bus\",\"type\":\"reply\",\"id\":%" PRIu64 ",\"body\":%s}\n",
                 id, body);
-    say(world, text_span(&text), 0);
+    hostile_say(&world->hostile, text_span(&text), 0);
 }
 
 /* Calls OpenChannel, and says who called when the service asks. */
@@ -513,13 +381,13 @@ static void open_channel(struct world *world)
     static const char call[] = "{\"sender\":\":7\",\"type\":\"call\",\"to\":\"org.served\","
                                "\"id\":4242,\"method\":\"OpenChannel\"}\n";
 
-    world->mouth = &world->peer;
-    say(world, SPAN(call), 0);
+    world->hostile.mouth = &world->hostile.peer;
+    hostile_say(&world->hostile, SPAN(call), 0);
     pump(world);
-    say_answer(world, world->last_id, "{\"pid\":1,\"uid\":2,\"gid\":3}");
+    say_answer(world, world->hostile.last_id, "{\"pid\":1,\"uid\":2,\"gid\":3}");
     pump(world);
-    if (world->channel.fd >= 0)
-        world->mouth = &world->channel;
+    if (world->hostile.channel.fd >= 0)
+        world->hostile.mouth = &world->hostile.channel;
 }
 
 static void on_opened(struct bus *channel, void *userdata)
@@ -557,10 +425,10 @@ static void set_up(struct world *world, uint8_t flags, uint8_t more)
     }
     if (more & 2) {
         say_answer(world, id, "{\"subscription\":1,\"retained\":1}");
-        say(world,
-            SPAN("{\"sender\":\"bus\",\"type\":\"event\",\"retained\":true,\"topic\":"
-                 "\"bus.name.org.watched\",\"body\":{\"owner\":\":7\"}}\n"),
-            0);
+        hostile_say(&world->hostile,
+                    SPAN("{\"sender\":\"bus\",\"type\":\"event\",\"retained\":true,\"topic\":"
+                         "\"bus.name.org.watched\",\"body\":{\"owner\":\":7\"}}\n"),
+                    0);
         watch_name(world, claim(world, 3));
     }
     r = claim(world, 1);
@@ -580,14 +448,14 @@ static void block(struct world *world, uint8_t options)
 {
     struct registration *r = claim(world, 7);
 
-    world->mouth = &world->peer;
+    world->hostile.mouth = &world->hostile.peer;
     bus_flush(world->bus, 0);
-    hear(world);
+    hostile_hear(&world->hostile);
     if (options & 8)
         say_message(world, options);
     if (options & 16)
-        say_answer(world, world->last_id + 1, "{\"subscription\":9,\"retained\":0}");
-    shutdown(world->peer.fd, SHUT_WR);
+        say_answer(world, world->hostile.last_id + 1, "{\"subscription\":9,\"retained\":0}");
+    shutdown(world->hostile.peer.fd, SHUT_WR);
     world->silent = true;
     if (options & 1)
         bus_call_text(world->bus, "org.other", "Do", "{}", 2, BUS_TIMEOUT_DEFAULT, NULL, NULL);
@@ -612,7 +480,7 @@ static void answer_kept(struct world *world, uint8_t options)
         bus_reply_text(message, "true", 4);
     else if (bus_message_type(message) == BUS_MESSAGE_CALL && options & 32 &&
              bus_message_new_reply(message, &reply) == 0) {
-        bus_message_push_dup_fd(reply, null_fd);
+        bus_message_push_dup_fd(reply, hostile_null_fd());
         bus_message_set_header(reply, "trace", "{\"a\":[]}");
         bus_send(reply);
         bus_message_unref(reply);
@@ -631,7 +499,7 @@ static void act(struct world *world, uint8_t command)
 
     switch (command & 15) {
     case 0:
-        say(world, fuzz_take(&world->input, options), command >> 6);
+        hostile_say(&world->hostile, fuzz_take(&world->input, options), command >> 6);
         break;
     case 1:
         r = claim(world, index);
@@ -665,18 +533,18 @@ static void act(struct world *world, uint8_t command)
             bus_publish_text(world->bus, "to.all", "\"x\"", 3);
         break;
     case 6:
-        if (options >= 240 && world->mouth->fd >= 0)
-            close(TAKE_FD(world->mouth->fd));
+        if (options >= 240 && world->hostile.mouth->fd >= 0)
+            close(TAKE_FD(world->hostile.mouth->fd));
         break;
     case 7:
-        if (options >= 192 && world->peer.fd >= 0)
+        if (options >= 192 && world->hostile.peer.fd >= 0)
             block(world, options);
         break;
     case 9:
         open_channel(world);
         break;
     case 10:
-        world->mouth = options & 1 ? &world->channel : &world->peer;
+        world->hostile.mouth = options & 1 ? &world->hostile.channel : &world->hostile.peer;
         break;
     default:
         say_message(world, options);
@@ -695,9 +563,7 @@ static void start(struct world *world)
                "no sockets");
     snprintf(address, sizeof(address), "fd:%d", pair[0]);
     FUZZ_CHECK(bus_connect(&world->bus, address) == 0, "no connection");
-    stream_open(&world->peer, pair[1]);
-    stream_open(&world->channel, -1);
-    world->mouth = &world->peer;
+    hostile_start(&world->hostile, pair[1], &world->input);
     world->opened = (struct registration){.world = world, .live = true};
     bus_set_error_handler(world->bus, on_error, NULL);
     bus_set_disconnect_handler(world->bus, on_disconnect, world);
@@ -722,14 +588,14 @@ static void finish(struct world *world, uint8_t flags)
         bus_message_unref(world->kept[i]);
     for (unsigned i = 0; i < SLOTS; i++)
         free_slot(&world->slots[i]);
-    hear(world);
-    stream_close(&world->peer);
-    stream_close(&world->channel);
+    hostile_hear(&world->hostile);
+    hostile_stop(&world->hostile);
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-    null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    /* Before the first count of what is open. */
+    hostile_null_fd();
     return 0;
 }
 
