@@ -183,10 +183,11 @@ static void clear(struct client *client)
     }
 }
 
-/* Whoever has left has left for good. */
+/* Whoever has left has left for good: a socket counts until it is closed. */
 static void settle(struct session *session)
 {
     session_wait_for_connections(session, session_find(session, "A", 1), 3);
+    session_expect_fds(session, 3);
     clear(session_find(session, "C", 1));
 }
 

@@ -330,6 +330,7 @@ static void test_shared_sender(void **state)
     say_event(&f, ":70", "t", "9");
     assert_int_equal(fixture_pump(&f), 0);
     diary_expect(&diary, "a:\nt 2\na:\nt 3\na:\nt 4\na:\nt 6\na:\nt 8\n");
+    bus_slot_free(a.slot);
     fixture_end(&f);
 }
 
