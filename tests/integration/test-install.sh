@@ -42,7 +42,7 @@ sanitize=
 cmake --install "$build" --prefix "$prefix" >"$work/install.log" ||
     fail "$(cat "$work/install.log")"
 libdir=$(dirname "$(dirname "$(find "$prefix" -name libbus.pc)")")
-for file in bin/busd bin/busctl-lite include/bus/bus.h share/busd/user.json share/busd/system.json \
+for file in bin/busd bin/busctl-lite include/bus/bus.h share/man/man7/bus-protocol.7 share/busd/user.json share/busd/system.json \
     share/doc/busd/conf/README.md share/doc/busd/conf/sandbox.json; do
     [ -e "$prefix/$file" ] || fail "$file was not installed"
 done
