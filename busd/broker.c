@@ -94,21 +94,16 @@ static const struct connection_handler handler = {
     .fds_fit = on_fds_fit,
 };
 
-/* Closes the socket of one that has not become a peer. What it may have sent with it is
- * its user's affair; most of the time the kernel says that there is none, and then the
- * socket need not wait for what else this user has to be closed. */
+/* Closes the socket of one that has not become a peer. What it may have sent along is its
+ * user's affair; mostly the kernel says that there is none. */
 static void close_stranger(struct broker *broker, struct fds *socket, uid_t uid)
 {
     struct hub *hub = &broker->hub;
     struct lanes *lanes = &hub->shared.lanes;
-
-    if (!sockio_lets_fds_in(socket->fd[0])) {
-        fds_destroy(socket);
-        return;
-    }
     struct quota_user *user = uid == (uid_t)-1 ? NULL : quotas_get_user(&hub->quotas, uid);
     struct lane *lane = user ? lane_get(lanes, user) : NULL;
-    lane_put_connection(lane ? lane : lanes->stray, socket);
+
+    lane_put_connection(lane ? lane : lanes->stray, socket, !sockio_lets_fds_in(socket->fd[0]));
     lane_unref(lane);
     quota_user_unref(user);
 }

@@ -47,7 +47,7 @@ int connection_shared_init(struct connection_shared *shared, uv_loop_t *loop, st
     list_init(&shared->fresh);
     list_init(&shared->backlog);
     outq_pool_init(&shared->pool);
-    shared->closes_at_once = sockio_can_keep_fds_out();
+    shared->is_kernel_quick = sockio_can_keep_fds_out();
     list_init(&shared->retries);
     uv_timer_init(loop, &shared->retry);
     int r = lanes_init(&shared->lanes, loop, log, &shared->fresh);
@@ -328,12 +328,9 @@ int connection_flush(struct connection *connection)
  * SO_PASSRIGHTS was there, the kernel also saw to other sockets' garbage in close(2). */
 static void close_socket(struct connection *connection)
 {
-    struct fds *socket = TAKE(connection->socket);
+    bool is_quick = connection->ended && connection->shared->is_kernel_quick;
 
-    if (connection->ended && connection->shared->closes_at_once)
-        fds_destroy(socket);
-    else
-        lane_put_connection(connection->lane, socket);
+    lane_put_connection(connection->lane, TAKE(connection->socket), is_quick);
     connection->lane = lane_unref(connection->lane);
     connection->fd = -1;
 }

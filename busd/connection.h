@@ -77,10 +77,10 @@ struct connection_shared {
     const struct connection_handler *handler;
     struct outq_pool pool;
     struct lanes lanes;
-    char *buffer;        /* CONNECTION_BUFFER_SIZE and padding */
-    bool closes_at_once; /* close(2), with a socket that nothing is left to be read from */
-    struct fds *room;    /* for what arrives when there is no memory for it */
-    uv_poll_t drain;     /* of an epoll set, edge-triggered: sockets whose fds are unread */
+    char *buffer;         /* CONNECTION_BUFFER_SIZE and padding */
+    bool is_kernel_quick; /* to close a socket that has been read to its end */
+    struct fds *room;     /* for what arrives when there is no memory for it */
+    uv_poll_t drain;      /* of an epoll set, edge-triggered: sockets whose fds are unread */
     int drain_fd;
     uv_timer_t retry; /* of the writes that the kernel had no memory for */
     struct list retries;

@@ -10,6 +10,8 @@
 
 /* With each set, so many of the lanes that leave are looked at. */
 #define SWEEP 2
+/* So many sockets that wait are more than a thread that is running leaves. */
+#define BEHIND 16
 
 static const enum quota_slot slots[CLOSER_KINDS] = {
     [CLOSER_SOCKETS] = QUOTA_CONNECTIONS,
@@ -174,8 +176,18 @@ void lane_put(struct lane *lane, enum closer_kind kind, struct fds *fds)
     sweep(lane->lanes);
 }
 
-void lane_put_connection(struct lane *lane, struct fds *socket)
+/* Whether what is put there now may have to wait. */
+static bool is_behind(const struct lane *lane)
 {
+    return lane->closing.slow || closer_pending(&lane->closing, CLOSER_SOCKETS) >= BEHIND;
+}
+
+void lane_put_connection(struct lane *lane, struct fds *socket, bool is_quick)
+{
+    if (is_quick && is_behind(lane)) {
+        fds_destroy(socket);
+        return;
+    }
     shutdown(socket->fd[0], SHUT_RDWR);
     lane_put(lane, CLOSER_SOCKETS, socket);
 }
@@ -199,8 +211,9 @@ bool lane_has_room(const struct lane *lane)
 {
     uint64_t max;
 
+    /* A few are none too many for a limit that is low: the thread may not have run yet. */
     quota_limit(lane->user, QUOTA_CONNECTIONS, &max);
-    return closer_pending(&lane->closing, CLOSER_SOCKETS) < max;
+    return closer_pending(&lane->closing, CLOSER_SOCKETS) < MAX(max, (uint64_t)2 * BEHIND);
 }
 
 /* --------------------------------------------------------------- lanes */

@@ -59,12 +59,12 @@ void lane_adopt(struct lane *lane, struct fds *fds);
 /* Closes the set now, whatever its references. */
 void lane_put(struct lane *lane, enum closer_kind kind, struct fds *fds);
 
-/* The same of the one connection in the set; whoever is at its other end sees it closed
- * at once. */
-void lane_put_connection(struct lane *lane, struct fds *socket);
+/* The same of the one connection in the set, which whoever is at its other end sees closed
+ * at once. If closing it cannot take long, it does not wait behind what can. */
+void lane_put_connection(struct lane *lane, struct fds *socket, bool is_quick);
 
-/* Whether the user may have another connection, as far as it depends on how many
- * sockets are to be closed. */
+/* Whether the user may have another connection, as far as it depends on how many sockets
+ * are to be closed, and are not charged because it has not taken long yet. */
 bool lane_has_room(const struct lane *lane);
 
 #endif

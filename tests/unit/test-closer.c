@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -243,7 +244,6 @@ static void test_sockets(void **state)
         int fd = lingering_open(LINGER, &other[i]);
         lane_put(a, CLOSER_SOCKETS, fds_new(&fd, 1));
     }
-    assert_false(lane_has_room(a));
     BECOMES(charged_sockets, a, 2);
     assert_int_equal(charged(a), 0);
     lingering_release(other[0]);
@@ -251,6 +251,55 @@ static void test_sockets(void **state)
     BECOMES(pending_sockets, a, 0);
     BECOMES(charged_sockets, a, 0);
     assert_true(lane_has_room(a));
+    lane_unref(a);
+    end(&f);
+}
+
+static int put_connection(struct lane *lane, bool is_quick)
+{
+    int fd[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
+    lane_put_connection(lane, fds_new(fd, 1), is_quick);
+    return fd[1];
+}
+
+/* A connection that waits behind what takes long is over for its other end all the same;
+ * and where many wait, those that need not are not among them. */
+static void test_connections(void **state)
+{
+    struct fixture f;
+    char byte;
+    int other;
+
+    begin(&f);
+    struct lane *a = make_lane(&f);
+    int fd = lingering_open(LINGER, &other);
+    lane_put(a, CLOSER_SOCKETS, fds_new(&fd, 1));
+    BECOMES(charged_sockets, a, 1);
+    for (unsigned i = 0; i < 20; i++) {
+        int end = put_connection(a, false);
+        assert_int_equal(recv(end, &byte, 1, MSG_DONTWAIT), 0);
+        close(end);
+    }
+    assert_int_equal(pending_sockets(a), 21);
+    for (unsigned i = 0; i < 20; i++) {
+        int end = put_connection(a, true);
+        assert_int_equal(recv(end, &byte, 1, MSG_DONTWAIT), 0);
+        close(end);
+    }
+    assert_int_equal(pending_sockets(a), 21);
+    assert_int_equal(charged_sockets(a), 21);
+
+    f.limits.connections_per_user = 2;
+    assert_true(lane_has_room(a));
+    for (unsigned i = 0; i < 20; i++)
+        close(put_connection(a, false));
+    assert_false(lane_has_room(a));
+    f.limits.connections_per_user = 100;
+    assert_true(lane_has_room(a));
+    lingering_release(other);
+    BECOMES(charged_sockets, a, 0);
     lane_unref(a);
     end(&f);
 }
@@ -511,17 +560,12 @@ static void test_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_at_once),
-        cmocka_unit_test(test_nobody_waits),
-        cmocka_unit_test(test_sockets),
-        cmocka_unit_test(test_leaving),
-        cmocka_unit_test(test_pause),
-        cmocka_unit_test(test_short_pause),
-        cmocka_unit_test(test_many),
-        cmocka_unit_test(test_many_at_once),
-        cmocka_unit_test(test_no_second_thread),
-        cmocka_unit_test(test_no_thread),
-        cmocka_unit_test(test_end),
+        cmocka_unit_test(test_at_once),      cmocka_unit_test(test_nobody_waits),
+        cmocka_unit_test(test_sockets),      cmocka_unit_test(test_connections),
+        cmocka_unit_test(test_leaving),      cmocka_unit_test(test_pause),
+        cmocka_unit_test(test_short_pause),  cmocka_unit_test(test_many),
+        cmocka_unit_test(test_many_at_once), cmocka_unit_test(test_no_second_thread),
+        cmocka_unit_test(test_no_thread),    cmocka_unit_test(test_end),
     };
 
     return cmocka_run_group_tests_name("closer", tests, NULL, NULL);
