@@ -77,10 +77,11 @@ static int get_value(struct bus *bus, struct getter *getter, struct bus_error *e
     return r;
 }
 
-int bus_get_retained(struct bus *bus, const char *topic, struct bus_error *error,
-                     struct bus_message **ret_value)
+int retained_get(struct bus *bus, const char *topic, const char *sender, struct bus_error *error,
+                 struct bus_message **ret_value)
 {
-    const struct bus_subscription_options options = {.retained = BUS_RETAINED_ONLY};
+    const struct bus_subscription_options options = {.sender = sender,
+                                                     .retained = BUS_RETAINED_ONLY};
     int r = check_topic(topic, GRAMMAR_NAME_MAX, error);
 
     if (r < 0)
@@ -102,6 +103,12 @@ int bus_get_retained(struct bus *bus, const char *topic, struct bus_error *error
     }
     slot_unref(&getter->values.slot);
     return r;
+}
+
+int bus_get_retained(struct bus *bus, const char *topic, struct bus_error *error,
+                     struct bus_message **ret_value)
+{
+    return retained_get(bus, topic, NULL, error, ret_value);
 }
 
 static void count_changed(struct bus_message *event, void *userdata)

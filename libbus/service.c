@@ -60,7 +60,10 @@ static int reply_introspect(const struct service *service, struct bus_message *c
             text_append_string(&text, "null");
         text_append_string(&text, m->flags & BUS_METHOD_MORE ? ",\"more\":true}" : "}");
     }
-    text_append_string(&text, service && service->channels_max > 0 ? "],\"channels\":true}" : "]}");
+    text_append_string(&text, "]");
+    if (service)
+        properties_describe(&service->properties, &text);
+    text_append_string(&text, service && service->channels_max > 0 ? ",\"channels\":true}" : "}");
 
     struct outgoing reply = {
         .type = MESSAGE_REPLY,
@@ -87,6 +90,8 @@ int service_answer_standard(struct service *service, struct bus_message *call)
         return call_answer(call, &reply, NULL);
     if (span_is(method, "Introspect"))
         return reply_introspect(service, call);
+    if (span_is(method, "Set") && service && service->properties.count > 0)
+        return properties_answer_set(service, call);
     /* Not by way of a channel: it is the bus that knows who calls. */
     if (span_is(method, CHANNEL_OPEN_METHOD) && service && service->channels_max > 0 &&
         !call->bus->channel)
@@ -134,6 +139,7 @@ static void service_end(struct bus_slot *slot, struct bus *bus, bool tell)
         return;
     }
     hash_remove(&bus->services, &service->node);
+    properties_end(service, bus, tell);
     if (tell)
         client_tell_bus(bus, "ReleaseName", "{\"name\":\"%s\"}", service->name);
 }
@@ -146,12 +152,18 @@ static void service_destroy(struct bus_slot *slot)
     while ((node = hash_walk(&service->rows, NULL)))
         hash_remove(&service->rows, node);
     hash_deinit(&service->rows);
+    properties_deinit(&service->properties);
     free(service->row);
     free(service->name);
     free(service);
 }
 
 static const struct slot_kind service_kind = {service_end, service_destroy};
+
+struct service *service_of(struct bus_slot *slot)
+{
+    return slot && slot->kind == &service_kind ? CONTAINER_OF(slot, struct service, slot) : NULL;
+}
 
 /* Enters the table's rows into the hash. */
 static int add_methods(struct service *service, const struct bus_method *methods,
@@ -232,10 +244,24 @@ static int service_register(struct bus *bus, struct service *service, void *user
     return 0;
 }
 
+/* Requests its name, and publishes its values under it. On failure it has ended. */
+static int service_begin(struct service *service, unsigned name_flags, struct bus_error *error)
+{
+    int r = bus_request_name(service->slot.bus, service->name, name_flags, error);
+    bool requested = r >= 0;
+
+    if (requested)
+        r = properties_begin(service, r > 0, name_flags, error);
+    if (r < 0)
+        slot_end(&service->slot, requested);
+    return r;
+}
+
 int bus_serve_with(struct bus *bus, const char *name, const struct bus_service_options *options,
                    const struct bus_method *methods, void *userdata, struct bus_slot **ret_slot,
                    struct bus_error *error)
 {
+    static const struct bus_service_options defaults = {0};
     struct service *service = NULL;
     size_t offset;
     const char *reason = name ? grammar_check_name(span_from(name), &offset) : NULL;
@@ -245,22 +271,23 @@ int bus_serve_with(struct bus *bus, const char *name, const struct bus_service_o
         return bus_error_set_errno(error, -EINVAL,
                                    "'%s' is no name for a service: %s (at byte %zu)", name, reason,
                                    offset);
+    options = options ? options : &defaults;
     r = service_new(name, methods, &service, error);
     if (r < 0)
         return r;
-    service->channels_max = options ? options->channels : 0;
-    service->channel_opened = options ? options->channel_opened : NULL;
-    r = service_register(bus, service, userdata, error);
+    service->channels_max = options->channels;
+    service->channel_opened = options->channel_opened;
+    r = properties_init(service, options->properties, options->name_flags, error);
+    if (r == 0)
+        r = service_register(bus, service, userdata, error);
     if (r < 0) {
         service_destroy(&service->slot);
         return r;
     }
     if (name) {
-        r = bus_request_name(bus, name, options ? options->name_flags : 0, error);
-        if (r < 0) {
-            slot_end(&service->slot, false);
+        r = service_begin(service, options->name_flags, error);
+        if (r < 0)
             return r;
-        }
     }
     slot_give(&service->slot, ret_slot);
     return 0;
@@ -274,6 +301,8 @@ int bus_serve(struct bus *bus, const char *name, const struct bus_method *method
 
 void bus_slot_set_description(struct bus_slot *slot, const char *description)
 {
-    if (slot->kind == &service_kind)
-        CONTAINER_OF(slot, struct service, slot)->description = description;
+    struct service *service = service_of(slot);
+
+    if (service)
+        service->description = description;
 }

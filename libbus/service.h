@@ -14,6 +14,7 @@
 #include "bus/bus.h"
 #include "libbus/base/hash.h"
 #include "libbus/output.h"
+#include "libbus/property.h"
 #include "libbus/slot.h"
 
 struct method_row {
@@ -33,7 +34,11 @@ struct service {
     unsigned channel_count;
     unsigned channels_opening;
     bus_handler channel_opened;
+    struct properties properties;
 };
+
+/* The service of a slot; NULL if it is of something else. */
+struct service *service_of(struct bus_slot *slot);
 
 /* Gives a call to its service. */
 void service_dispatch(struct bus *bus, struct bus_message *call);

@@ -98,6 +98,10 @@ int subscription_start(struct bus *bus, struct subscription *subscription, const
 /* Waits for the bus's answer. On failure the subscription has ended. */
 int subscription_wait(struct bus *bus, struct subscription *subscription, struct bus_error *error);
 
+/* As bus_get_retained(), of that sender alone (NULL: of anybody). */
+int retained_get(struct bus *bus, const char *topic, const char *sender, struct bus_error *error,
+                 struct bus_message **ret_value);
+
 /* Ends it and tells its handler why. */
 void subscription_refuse(struct subscription *subscription, struct bus_message *why);
 

@@ -8,8 +8,8 @@
  *     bus_close(bus);
  *
  * The page reads top to bottom: errors, types, callbacks, connecting, the event
- * loop, messages, publish and subscribe, calls, services, names, direct channels, file
- * descriptors.
+ * loop, messages, publish and subscribe, calls, services, properties, names, direct
+ * channels, file descriptors.
  *
  * Conventions. Functions that can fail return 0 (or something useful above it)
  * on success and a negative errno on failure; output parameters named ret_x are
@@ -125,6 +125,11 @@ typedef void (*bus_message_handler)(struct bus_message *message, void *userdata)
  * as an error "errno.<NAME>" if no answer has been sent yet. A call whose
  * last reference goes without an answer is answered with bus.NoReply. */
 typedef int (*bus_call_handler)(struct bus_message *call, void *userdata);
+
+/* Somebody wants to set a property of a service to the JSON text[0 … size), which is borrowed
+ * as is `call`, the call that asks for it. See struct bus_property. */
+typedef int (*bus_property_handler)(struct bus_message *call, const char *property,
+                                    const char *text, size_t size, void *userdata);
 
 /* A name has `owner` (a unique name) now, of several the first, or nobody owns it
  * (NULL). */
@@ -694,12 +699,15 @@ struct bus_method {
 BUS_PUBLIC int bus_serve(struct bus *bus, const char *name, const struct bus_method *methods,
                          void *userdata, struct bus_slot **ret_slot, struct bus_error *error);
 
+struct bus_property;
+
 /* What a service can be told. Initialise with {0}, which is what bus_serve() does; fields
  * may be added. */
 struct bus_service_options {
     unsigned name_flags; /* enum bus_name_flags, for the request of the name */
     unsigned channels; /* direct channels that it takes at once, see bus_channel_open(); 0: none */
     bus_handler channel_opened; /* one has been opened, the bus_handler's `bus`; or NULL */
+    const struct bus_property *properties; /* ends with BUS_PROPERTY_END; NULL: none */
 };
 
 /* Serves, with more to say; `options` (NULL: the defaults) is borrowed. Otherwise as
@@ -749,6 +757,82 @@ BUS_PUBLIC int bus_message_set_cancel_handler(struct bus_message *call, bus_mess
 
 /* Whether nobody waits for the answer any more: for services that work long or stream. */
 BUS_PUBLIC bool bus_message_is_cancelled(const struct bus_message *call);
+
+/* -------------------------------------------------------- properties */
+
+/* The property `level` of the service org.example.Lamp is, by convention, the last value of
+ * the topic org.example.Lamp.level (see bus_message_set_retain(), with BUS_RETAIN_CONNECTION),
+ * which nobody but the owner of the name may publish. To read it and to watch it is to
+ * subscribe to that topic: the value comes first, then every change, and none is missed in
+ * between. A value of null is no value. */
+
+enum bus_property_flags {
+    BUS_PROPERTY_CONSTANT = 1 /* once it has a value it keeps that; no `set` then */
+};
+
+/* A row of a service's table of properties, bus_service_options.properties; the table ends
+ * with a row whose name is NULL and must live as long as the service. The values are
+ * published as soon as the name is ours and end with the service's slot or its connection.
+ * A service with properties answers "Set" with {"property": name, "value": any}, unless its
+ * table of methods has a row of that name; not on a direct channel. "Introspect" lists them.
+ *
+ * `set` is asked about each value that somebody wants to set. It returns 0: accepted, the
+ * value is published and then the call is answered with {} (if the handler has set the
+ * property itself, with bus_set_property(), to what it has made of the value, then that
+ * stands); a negative errno, or it has answered with bus_reply_error(): refused, and nothing
+ * is published; or 1: it has kept the call with bus_message_ref() and will set the property
+ * and answer later. Integers beyond 64 bits cannot be set. */
+struct bus_property {
+    const char *name;         /* one segment of a topic: no dots */
+    uint64_t flags;           /* of enum bus_property_flags */
+    bus_property_handler set; /* NULL: read-only, the service alone changes it */
+    const char *initial;      /* JSON text; NULL: null */
+    const char *description;  /* one sentence, for Introspect; or NULL */
+};
+
+#define BUS_PROPERTY_END                                                                           \
+    {                                                                                              \
+        NULL, 0, NULL, NULL, NULL                                                                  \
+    }
+
+/* bus_serve_with() returns -EINVAL for a wrong table, for one without a name to go with it or
+ * with BUS_NAME_SHARED, and -EBADMSG for an initial value that is no JSON. Where the name can
+ * come and go (BUS_NAME_QUEUE, BUS_NAME_ALLOW_REPLACEMENT) the values are published, anew,
+ * whenever it comes. */
+
+/* The service says that a property of its own has another value: JSON text (NULL: null) or a
+ * json_t, borrowed or taken (taken on failure too). `slot` is that of bus_serve_with().
+ * Publishes it; a value whose text is that of the one before is not published again.
+ *
+ * -EINVAL: no such property, or not the slot of a service; -EBADMSG: not JSON; -EPERM: it is
+ * constant and has a value; or as for bus_publish(), -EAGAIN included: then nothing has
+ * changed. */
+BUS_PUBLIC int bus_set_property_text(struct bus_slot *slot, const char *property, const char *text,
+                                     size_t size);
+BUS_PUBLIC int bus_set_property(struct bus_slot *slot, const char *property, const json_t *value);
+BUS_PUBLIC int bus_set_property_take(struct bus_slot *slot, const char *property, json_t *value);
+
+/* The value of a property of the service `name`, and waits for it. 1 with *ret_value, whose
+ * body it is and which the caller owns; 0: there is none, or nobody has the name; or a
+ * negative errno with *error (may be NULL) filled, as for bus_get_retained(). */
+BUS_PUBLIC int bus_property_get(struct bus *bus, const char *name, const char *property,
+                                struct bus_error *error, struct bus_message **ret_value);
+
+/* Asks the service to set one, by its method Set, and waits: after a 0 whoever asks gets the
+ * new value. `text` is JSON (NULL: null; -EBADMSG if not). -EACCES: it is read-only or
+ * constant; -EINVAL: there is no such property; -EOPNOTSUPP: the service has none; and what
+ * else bus_call() returns, with *error (may be NULL) filled. */
+BUS_PUBLIC int bus_property_set_text(struct bus *bus, const char *name, const char *property,
+                                     const char *text, size_t size, uint64_t timeout_ms,
+                                     struct bus_error *error);
+
+/* Gives the handler the value of a property (NULL: of all that the service has, and its other
+ * events directly below its name), if there is one, and then every change, of whoever owns the
+ * name. Otherwise as bus_subscribe(). When the service's connection goes, the bus ends its
+ * values with null events. */
+BUS_PUBLIC int bus_property_watch(struct bus *bus, const char *name, const char *property,
+                                  bus_message_handler handler, void *userdata,
+                                  struct bus_slot **ret_slot, struct bus_error *error);
 
 /* ------------------------------------------------------------- names */
 
