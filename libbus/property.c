@@ -36,10 +36,9 @@ int property_topic(const char *name, const char *property, char topic[GRAMMAR_NA
     if (reason)
         return bus_error_set_errno(error, -EINVAL, "'%s' is no property: %s (at byte %zu)",
                                    property ? property : "", reason, offset);
-    if (strlen(name) + 1 + strlen(property) > GRAMMAR_NAME_MAX)
+    if (snprintf(topic, GRAMMAR_NAME_MAX + 1, "%s.%s", name, property) > GRAMMAR_NAME_MAX)
         return bus_error_set_errno(error, -EINVAL, "'%s.%s' is longer than %d bytes", name,
                                    property, GRAMMAR_NAME_MAX);
-    snprintf(topic, GRAMMAR_NAME_MAX + 1, "%s.%s", name, property);
     return 0;
 }
 

@@ -105,13 +105,14 @@ const struct command command_get = {
     .summary = "print the last value of a topic",
     .help = "Prints the value that is kept of TOPIC (see 'set', and --retain of 'publish').\n"
             "With a pattern it prints all that match, as {\"topic\":..,\"body\":..}. Exit 4 if\n"
-            "there is none.\n"
+            "there is none. A property of a service is the last value of SERVICE.NAME.\n"
             "\n"
             "  --sender NAME   only a value that NAME has published\n"
             "\n"
             "Examples:\n"
             "  busctl-lite get org.example.lamp\n"
             "  busctl-lite get 'org.example.#'\n"
+            "  busctl-lite get org.example.Lamp.level\n"
             "  busctl-lite get bus.subscribers.org.example.lamp\n",
     .options = (const struct option_row[]){{"sender", "NAME"}, {NULL, NULL}},
     .operands_min = 1,

@@ -12,16 +12,18 @@
 #include "tools/busctl-lite/report.h"
 
 #define NAME_WIDTH_MAX 32
+/* Of a value; `get` prints all of it. */
+#define VALUE_COLUMNS 40
 
-static int name_width(const json_t *methods)
+static int name_width(const json_t *rows)
 {
-    const json_t *method;
+    const json_t *row;
     size_t index;
     int width = 0;
 
-    json_array_foreach(methods, index, method)
+    json_array_foreach(rows, index, row)
     {
-        int own = print_width(string_at(method, "name"));
+        int own = print_width(string_at(row, "name"));
 
         if (own <= NAME_WIDTH_MAX)
             width = own > width ? own : width;
@@ -44,7 +46,51 @@ static int print_arguments(const struct cli *cli, const json_t *arguments, int i
     return STATUS_OK;
 }
 
-static int print_readable(const struct cli *cli, const char *name, const json_t *description)
+/* The value that it has just now, if one can be had. */
+static void print_value(const struct cli *cli, struct bus *bus, const char *name,
+                        const char *property)
+{
+    CLEANUP(owned_message) struct bus_message *value = NULL;
+    const char *text;
+    size_t size;
+
+    if (bus_property_get(bus, name, property, NULL, &value) <= 0) {
+        print_styled(cli, STYLE_DIM, "none", 0);
+        return;
+    }
+    text = bus_message_body_text(value, &size);
+    print_json_inline(cli, text, size, VALUE_COLUMNS);
+}
+
+static void print_properties(const struct cli *cli, struct bus *bus, const char *name,
+                             const json_t *properties)
+{
+    int width = name_width(properties);
+    const json_t *property;
+    size_t index;
+
+    json_array_foreach(properties, index, property)
+    {
+        const char *text = string_at(property, "description");
+
+        fputs("  .", stdout);
+        print_styled(cli, STYLE_TOPIC, string_at(property, "name"), width);
+        fputs(" = ", stdout);
+        print_value(cli, bus, name, string_at(property, "name"));
+        if (text[0]) {
+            fputs("  ", stdout);
+            print_styled(cli, STYLE_DIM, text, 0);
+        }
+        if (json_is_true(json_object_get(property, "constant")))
+            print_styled(cli, STYLE_DIM, " (constant)", 0);
+        else if (json_is_true(json_object_get(property, "read_only")))
+            print_styled(cli, STYLE_DIM, " (read-only)", 0);
+        fputc('\n', stdout);
+    }
+}
+
+static int print_readable(const struct cli *cli, struct bus *bus, const char *name,
+                          const json_t *description)
 {
     const json_t *methods = json_object_get(description, "methods");
     const char *sentence = string_at(description, "description");
@@ -72,6 +118,7 @@ static int print_readable(const struct cli *cli, const char *name, const json_t 
         fputc('\n', stdout);
         r = r ? r : print_arguments(cli, json_object_get(method, "arguments"), width + 4);
     }
+    print_properties(cli, bus, name, json_object_get(description, "properties"));
     return r ? r : print_flush();
 }
 
@@ -95,7 +142,7 @@ static int run(struct cli *cli, const struct arguments *arguments)
     if (r < 0)
         return report_error(cli, name, &error, r);
     if (cli->output == OUTPUT_READABLE && json_is_object(bus_message_body(reply)))
-        return print_readable(cli, name, bus_message_body(reply));
+        return print_readable(cli, bus, name, bus_message_body(reply));
     r = body_of_message(reply, "the body of the reply", &text, &size);
     return r ? r : print_json_text(cli, text, size);
 }
@@ -103,8 +150,10 @@ static int run(struct cli *cli, const struct arguments *arguments)
 const struct command command_introspect = {
     .name = "introspect",
     .synopsis = "NAME",
-    .summary = "list the methods of a service",
-    .help = "Asks a service (or 'bus', the bus itself) for its methods.\n"
+    .summary = "list the methods and properties of a service",
+    .help = "Asks a service (or 'bus', the bus itself) for its methods and properties. With\n"
+            "--json=off the properties come with their values, which otherwise are printed\n"
+            "by 'get NAME.PROPERTY', or 'get NAME.*' for all of them.\n"
             "\n"
             "Examples:\n"
             "  busctl-lite introspect bus\n"
