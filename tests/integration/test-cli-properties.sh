@@ -62,7 +62,7 @@ run "$BUSCTL" set org.example.Lamp.level 3
 check 0 "set without the service: a topic like any other"
 
 # One that says nothing of properties.
-background serve "$BUSCTL" serve org.test.Plain --method Cat -- cat
+background serve "$BUSCTL" serve org.test.Plain Cat -- cat
 served org.test.Plain
 run "$BUSCTL" set org.test.Plain.level 3
 check 5 "set below a name without properties: status 5"
