@@ -187,7 +187,7 @@ static void *lamp_run(void *userdata)
         {"hours", 0, NULL, "3", NULL},         {"serial", BUS_PROPERTY_CONSTANT, NULL, NULL, NULL},
         {"life", 0, set_and_end, "1", NULL},   BUS_PROPERTY_END,
     };
-    static const struct bus_service_options options = {.properties = properties};
+    static const struct bus_service_options options = {.channels = 1, .properties = properties};
     struct lamp *lamp = userdata;
 
     assert_int_equal(bus_connect(&lamp->bus, lamp->address), 0);
@@ -288,6 +288,12 @@ static void test_both_sides(void **state)
     assert_int_equal(set(bus, "serial", "4", &error), -EACCES);
     assert_int_equal(set(bus, "colour", "4", &error), -EINVAL);
     assert_non_null(strstr(error.message, "it has: level, later, hours, serial, life"));
+    /* Where its value would not come from. */
+    struct bus *channel;
+    assert_int_equal(bus_channel_open(bus, NAME, 5000, &channel, &error), 1);
+    assert_int_equal(set(channel, "level", "4", &error), -EOPNOTSUPP);
+    assert_non_null(strstr(error.message, "set by way of the bus"));
+    bus_channel_close(channel);
     ask(bus, "Constant");
     expect_property(bus, "serial", "5");
 

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <errno.h>
 #include <string.h>
 
 #include "tools/busctl-lite/body.h"
@@ -23,21 +22,12 @@ static int check(const struct cli *cli, const struct arguments *arguments)
     return STATUS_OK;
 }
 
-/* Whether somebody owns the name. Of names that are none, nobody. */
-static int find_owner(const struct cli *cli, struct bus *bus, const char *name, bool *ret_owned)
+/* Whether somebody owns the name, as far as we may know. Of names that are none, nobody. */
+static bool is_owned(const struct cli *cli, struct bus *bus, const char *name)
 {
-    struct bus_error error = BUS_ERROR_INIT;
-    int r;
-
-    *ret_owned = false;
-    if (bus_check_name(name, NULL))
-        return STATUS_OK;
-    r = bus_call_take(bus, "bus", "GetName", json_pack("{s:s}", "name", name),
-                      cli_call_timeout(cli), &error, NULL);
-    if (r < 0 && r != -ENXIO)
-        return report_error(cli, name, &error, r);
-    *ret_owned = r == 0;
-    return STATUS_OK;
+    return !bus_check_name(name, NULL) &&
+           bus_call_take(bus, "bus", "GetName", json_pack("{s:s}", "name", name),
+                         cli_call_timeout(cli), NULL, NULL) == 0;
 }
 
 /* Whether the service says that it has properties. Who does not say has none. */
@@ -77,7 +67,6 @@ static int try_property(const struct cli *cli, const struct arguments *arguments
 {
     CLEANUP(owned_text) char *name = strdup(arguments->operands[0]);
     CLEANUP(owned_bus) struct bus *bus = NULL;
-    bool owned = false;
     char *dot;
     int r;
 
@@ -89,9 +78,7 @@ static int try_property(const struct cli *cli, const struct arguments *arguments
         return STATUS_OK;
     *dot = '\0';
     r = cli_connect(cli, &bus);
-    if (!r)
-        r = find_owner(cli, bus, name, &owned);
-    if (r || !owned || !has_properties(cli, bus, name))
+    if (r || !is_owned(cli, bus, name) || !has_properties(cli, bus, name))
         return r;
     *ret_done = true;
     return set_property(cli, arguments, bus, name, dot + 1);
