@@ -136,6 +136,8 @@ static void test_full_table(struct session *session)
     int fd[CROWD];
 
     client_ask(b, "Subscribe", "{'topic':'t'}", "{'subscription':1,'retained':0}");
+    /* What is still to be closed would leave room. */
+    session_expect_fds(session, 2);
     assert_true(process_limit_fds(session->busd.pid, 0));
     for (size_t i = 0; i < CROWD; i++)
         fd[i] = connect_to(session->busd.path);
@@ -277,6 +279,7 @@ static void test_reload(struct session *session)
                                         "stays as it was");
 
     assert_int_equal(busd_configure(&session->busd, CLOSED), 0);
+    session_expect_fds(session, 1);
     assert_true(process_limit_fds(session->busd.pid, 0));
     kill(session->busd.pid, SIGHUP);
     expect_logged_soon(session, failed);
