@@ -12,15 +12,21 @@
 #define REASON_SIZE 160
 
 /* Closes the socket of one that has not become a peer. What it may have sent along is its
- * user's affair; mostly the kernel says that there is none. */
+ * user's affair; mostly the kernel says that there is none, and then it is closed at once:
+ * its file descriptor may be the one in reserve. */
 static void close_stranger(struct broker *broker, struct fds *socket, uid_t uid)
 {
     struct hub *hub = &broker->hub;
     struct lanes *lanes = &hub->shared.lanes;
+
+    if (!sockio_lets_fds_in(socket->fd[0])) {
+        fds_destroy(socket);
+        return;
+    }
     struct quota_user *user = uid == (uid_t)-1 ? NULL : quotas_get_user(&hub->quotas, uid);
     struct lane *lane = user ? lane_get(lanes, user) : NULL;
 
-    lane_put_connection(lane ? lane : lanes->stray, socket, !sockio_lets_fds_in(socket->fd[0]));
+    lane_put_connection(lane ? lane : lanes->stray, socket, false);
     lane_unref(lane);
     quota_user_unref(user);
 }
