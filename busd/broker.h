@@ -90,8 +90,8 @@ void broker_reload_if_asked(struct broker *broker);
 /* Those of the listener in the configuration; for one that is not in it, the bus's. */
 const struct limits *broker_limits_of(const struct broker *broker, const struct listener *listener);
 
-/* One whose clients become peers; it is not among the broker's yet. Takes the endpoint,
- * whatever comes of it. 0 or -errno; the log says why. */
+/* In broker-admit.c: one whose clients become peers; it is not among the broker's yet. Takes the
+ * endpoint, whatever comes of it. 0 or -errno; the log says why. */
 int broker_make_listener(struct broker *broker, const struct config_listener *wanted,
                          struct endpoint *endpoint, struct listener **ret_listener);
 

@@ -28,19 +28,24 @@ static bool may_subscribe(struct driver_call *call)
 static void fail_subscribe(struct driver_call *call)
 {
     struct subscriber *subscriber = &call->caller->subscriber;
-    uint64_t own = call->caller->limits->subscriptions, user, wildcards;
+    struct quota_user *account = subscriber->user;
+    uint64_t own = call->caller->limits->subscriptions, user, max;
 
-    quota_limit(subscriber->user, QUOTA_SUBSCRIPTIONS, &user);
-    if (subscriber->count >= own || subscriber->user->used[QUOTA_SUBSCRIPTIONS] >= user) {
+    quota_limit(account, QUOTA_SUBSCRIPTIONS, &user);
+    if (subscriber->count >= own || account->used[QUOTA_SUBSCRIPTIONS] >= user) {
         driver_fail_limit(call, subscriber->count, "subscriptions", own, QUOTA_SUBSCRIPTIONS);
         return;
     }
-    const char *limit = quota_limit(subscriber->user, QUOTA_WILDCARDS, &wildcards);
+    const char *limit = quota_limit(account, QUOTA_SEGMENTS, &max);
+    bool all = account->used[QUOTA_SEGMENTS] + trie_size(call->args.topic) > max;
+    if (!all)
+        limit = quota_limit(account, QUOTA_WILDCARDS, &max);
     driver_fail(call, WIRE_LIMIT_EXCEEDED,
-                "the patterns of your user have %" PRIu64 " segments behind their first '*', and "
-                "with this one more than %" PRIu64 " (%s)",
-                subscriber->user->used[QUOTA_WILDCARDS], wildcards, limit);
-    hub_log_limit(call->hub, call->caller, limit, wildcards);
+                "the patterns of your user have %" PRIu64 " segments%s, and with this one more "
+                "than %" PRIu64 " (%s)",
+                account->used[all ? QUOTA_SEGMENTS : QUOTA_WILDCARDS],
+                all ? "" : " behind their first '*'", max, limit);
+    hub_log_limit(call->hub, call->caller, limit, max);
 }
 
 /* Makes the subscription, or says why there cannot be one. */

@@ -45,6 +45,7 @@
     X(fds, 2048, 4096, 0, 1000000, "the same of all users, of which each gets a fair share")       \
     X(subscriptions, 512, 16384, 1, 1000000, "subscriptions of a connection")                      \
     X(subscriptions_per_user, 4096, 65536, 1, 10000000, "subscriptions of a user")                 \
+    X(segments_per_user, 32768, 1048576, 1, 100000000, "segments in the patterns of a user")       \
     X(wildcards_per_user, 1024, 65536, 0, 10000000,                                                \
       "segments behind the first `*` in the patterns of a user")                                   \
     X(names, 64, 512, 1, 1000000, "names a connection owns or waits for")                          \

@@ -26,6 +26,7 @@ static const struct {
     [QUOTA_CONNECTIONS] = COUNTED(connections_per_user),
     [QUOTA_UNPROVEN] = COUNTED(unproven_per_user),
     [QUOTA_SUBSCRIPTIONS] = COUNTED(subscriptions_per_user),
+    [QUOTA_SEGMENTS] = COUNTED(segments_per_user),
     [QUOTA_WILDCARDS] = COUNTED(wildcards_per_user),
     [QUOTA_NAMES] = COUNTED(names_per_user),
     [QUOTA_CALLS] = COUNTED(calls_per_user),

@@ -111,15 +111,25 @@ static struct subscription *subscription_new(struct subscriber *subscriber, stru
     return subscription;
 }
 
+static void give_back(struct subscription *subscription)
+{
+    charge_give_back(&subscription->wildcards);
+    charge_give_back(&subscription->segments);
+    charge_give_back(&subscription->charge);
+}
+
 static int charge_subscription(struct subscription *subscription)
 {
     struct quota_user *user = subscription->subscriber->user;
 
     int r = charge_one(&subscription->charge, user, QUOTA_SUBSCRIPTIONS);
-    if (r != 0)
-        return r;
-    return charge_some(&subscription->wildcards, user, QUOTA_WILDCARDS,
-                       trie_weight(subscription->pattern));
+    if (r == 0)
+        r = charge_some(&subscription->segments, user, QUOTA_SEGMENTS,
+                        trie_size(subscription->pattern));
+    if (r == 0)
+        r = charge_some(&subscription->wildcards, user, QUOTA_WILDCARDS,
+                        trie_weight(subscription->pattern));
+    return r;
 }
 
 /* 0 or -ENOMEM, with nothing done. */
@@ -208,8 +218,7 @@ int topics_subscribe(struct topics *topics, struct subscriber *subscriber,
         r = enter(topics, subscription);
     if (r != 0) {
         groups_put(&topics->groups, subscription->group);
-        charge_give_back(&subscription->wildcards);
-        charge_give_back(&subscription->charge);
+        give_back(subscription);
         free(subscription);
         return r;
     }
@@ -235,8 +244,7 @@ static void subscription_free(struct topics *topics, struct subscription *subscr
     hash_remove(&topics->ids, &subscription->by_id);
     list_remove(&subscription->twins);
     list_remove(&subscription->by_subscriber);
-    charge_give_back(&subscription->wildcards);
-    charge_give_back(&subscription->charge);
+    give_back(subscription);
     trie_prune(&topics->patterns, subscription->node);
     subscription->subscriber->count--;
     topics->count--;

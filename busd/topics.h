@@ -79,6 +79,7 @@ struct subscription {
     struct list by_node;      /* … is in these two */
     struct list by_subscriber;
     struct charge charge;
+    struct charge segments;
     struct charge wildcards;
     struct subscriber *subscriber;
     struct trie_node *node;

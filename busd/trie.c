@@ -167,6 +167,15 @@ size_t trie_walk(const struct trie *trie, struct span topic,
     return walk.steps;
 }
 
+size_t trie_size(struct span pattern)
+{
+    size_t size = 1;
+
+    for (size_t i = 0; i < pattern.size; i++)
+        size += pattern.data[i] == '.';
+    return size;
+}
+
 size_t trie_weight(struct span pattern)
 {
     bool behind = false;

@@ -50,6 +50,9 @@ void trie_prune(struct trie *trie, struct trie_node *node);
 size_t trie_walk(const struct trie *trie, struct span topic,
                  void (*found)(struct trie_node *node, void *userdata), void *userdata);
 
+/* How many nodes a pattern can add to the tree: its segments. */
+size_t trie_size(struct span pattern);
+
 /* How many steps a pattern can add to a walk: its segments behind the first `*`. */
 size_t trie_weight(struct span pattern);
 

@@ -17,6 +17,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "libbus/wire/sockio.h"
 #include "tests/support/policy.h"
 #include "tests/support/process.h"
 #include "tests/support/transcript.h"
@@ -131,11 +132,17 @@ static void test_crowd(struct session *session)
 /* Not one file descriptor left. */
 static void test_full_table(struct session *session)
 {
+    if (!sockio_can_keep_fds_out()) {
+        puts("skipped: on this kernel the sockets of those who are turned away are closed later");
+        return;
+    }
     struct client *a = session_connect(session, "A");
     struct client *b = session_connect(session, "B");
     int fd[CROWD];
 
     client_ask(b, "Subscribe", "{'topic':'t'}", "{'subscription':1,'retained':0}");
+    /* What is still to be closed would leave room. */
+    session_expect_fds(session, 2);
     assert_true(process_limit_fds(session->busd.pid, 0));
     for (size_t i = 0; i < CROWD; i++)
         fd[i] = connect_to(session->busd.path);
@@ -277,6 +284,7 @@ static void test_reload(struct session *session)
                                         "stays as it was");
 
     assert_int_equal(busd_configure(&session->busd, CLOSED), 0);
+    session_expect_fds(session, 1);
     assert_true(process_limit_fds(session->busd.pid, 0));
     kill(session->busd.pid, SIGHUP);
     expect_logged_soon(session, failed);

@@ -292,6 +292,29 @@ static void test_wildcards(struct session *session)
     subscribe(b, "*.a");
 }
 
+/* With 9 in all. */
+static void test_segments(struct session *session)
+{
+    struct client *a = session_connect_as_user(session, "A", ALICE);
+    struct client *b = session_connect_as_user(session, "B", ALICE);
+    struct client *c = session_connect_as_user(session, "C", BOB);
+
+    subscribe(a, "a.b.c.d.#");
+    subscribe(b, "a.b");
+    client_send(b, "{'type':'call','id':1,'to':'bus','method':'Subscribe','body':"
+                   "{'topic':'a.b.c'}}");
+    struct message *message = client_next(b);
+    const char *text = json_string_value(json_object_get(message->json, "message"));
+    CHECK(text && strstr(text, "(segments_per_user)") && strstr(text, " 7 ") && strstr(text, " 9 "),
+          "it says: %s", message->line);
+    message_free(message);
+    assert_true(busd_has_logged(&session->busd, "segments_per_user is 9"));
+    subscribe(b, "x.y");
+    subscribe(c, "a.b.c.d.e.f.g.h.i");
+    client_ask(a, "Unsubscribe", "{'subscription':1}", "{}");
+    subscribe(b, "a.b.c");
+}
+
 /* ---------------------------------------------------------- connections */
 
 /* Connects, and is told why it cannot stay. */
@@ -712,6 +735,7 @@ static const struct transcript transcripts[] = {
     COUNTED(names),
     COUNTED(calls),
     COUNTED(monitors),
+    LIMITED(test_segments, L, "segments_per_user=9"),
     LIMITED(test_wildcards, L, "wildcards_per_user=4"),
     COUNTED(retained),
     LIMITED(test_connections, L, "connections_per_user=2"),

@@ -406,6 +406,7 @@ static void test_receiver_goes(struct session *session)
     fall_behind(a, "t", a, "B", 70000);
     for (uint64_t id = 1; id <= 200; id++)
         publish(a, "t", id);
+    client_ask(a, "Ping", "{}", "{}");
     client_close(b);
     session_wait_for_connections(session, a, 2);
     assert_int_equal(outstanding(a, "A"), 200);

@@ -34,6 +34,7 @@ static void test_defaults(void **state)
         {"fds_per_message", 16, 64},
         {"fds_queued", 64, 256},
         {"subscriptions", 512, 16384},
+        {"segments_per_user", 32768, 1048576},
         {"wildcards_per_user", 1024, 65536},
         {"names", 64, 512},
         {"calls", 1024, 16384},
