@@ -309,6 +309,38 @@ static void test_with_a_bus(void **state)
     assert_int_equal(busd_stop(&busd), 0);
 }
 
+/* A last value goes in its line, however big it is. */
+static void test_big(void **state)
+{
+    struct bus_message *value;
+    struct busd busd;
+    struct bus *bus;
+    size_t size = 300000;
+    char *body = malloc(size + 1);
+
+    assert_non_null(body);
+    memset(body, '7', size);
+    body[size] = '\0';
+    assert_int_equal(busd_start(&busd, NULL), 0);
+    assert_int_equal(bus_connect(&bus, busd.address), 0);
+    for (int i = 0; i < 2; i++) {
+        struct bus_error error = BUS_ERROR_INIT;
+        size_t got;
+        publish(bus, "t", BUS_RETAIN_BUS, i == 0 ? body : "\"small\"");
+        assert_int_equal(bus_get_retained(bus, "t", &error, &value), 1);
+        const char *text = bus_message_body_text(value, &got);
+        assert_int_equal(got, i == 0 ? size : 7);
+        assert_memory_equal(text, i == 0 ? body : "\"small\"", got);
+        assert_int_equal(bus_message_body_fd(value), -ENODATA);
+        bus_message_unref(value);
+        /* The next one would be sealed. */
+        bus_set_memfd_threshold(bus, 0);
+    }
+    bus_close(bus);
+    assert_int_equal(busd_stop(&busd), 0);
+    free(body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -316,6 +348,7 @@ int main(void)
         cmocka_unit_test(test_modes),      cmocka_unit_test(test_only_without_values),
         cmocka_unit_test(test_only_freed), cmocka_unit_test(test_get),
         cmocka_unit_test(test_watch),      cmocka_unit_test(test_with_a_bus),
+        cmocka_unit_test(test_big),
     };
 
     return cmocka_run_group_tests_name("client-retained", tests, NULL, NULL);
